@@ -1,0 +1,1 @@
+"""Ground floor: arrays, checks, dtypes, compilation."""

@@ -1,0 +1,1 @@
+"""Middle floor: kernels for CPU threads. They validate nothing."""

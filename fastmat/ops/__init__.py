@@ -1,0 +1,1 @@
+"""Top floor: what users call. Docstring, checks, dispatch; no kernels, no numba import."""

@@ -1,0 +1,1 @@
+"""Top floor: the public names inside ``@njit``, registered with Numba by `register`."""
