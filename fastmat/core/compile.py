@@ -11,6 +11,8 @@ import numpy as np
 from numba import types
 
 from fastmat.core.cache import KernelCache
+from fastmat.core.dtypes import kernel_name
+from fastmat.core.mathfn import NUMBA_DTYPES
 
 _lock = threading.RLock()
 
@@ -61,7 +63,7 @@ class Kernel:
 
     def entry(self, dtype: np.dtype[Any]) -> Callable[..., None]:
         """The entry point for this dtype: callable from Python with arrays of just that dtype."""
-        numba_dtype = numba.from_dtype(dtype)
+        numba_dtype = NUMBA_DTYPES[str(kernel_name(dtype))]
         dispatcher = self.specialize(numba_dtype)
         entry: Callable[..., None] = dispatcher.overloads[self.signature(numba_dtype)].entry_point
         return entry

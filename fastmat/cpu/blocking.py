@@ -1,4 +1,8 @@
-"""Tile shapes and block sizes: one table per instruction set and dtype, chosen by measurement."""
+"""Tile shapes and block sizes of the product: data per instruction set and dtype.
+
+The tile is what fits the registers: `rows` x `vectors` accumulators, one row of b and one
+broadcast of a. A block of a (`block_rows` x `depth`) stays in the L2 cache while it is used.
+"""
 
 import os
 import platform
@@ -6,39 +10,84 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 from numba import types
+from numba.extending import overload
 
-WIDTH = {"avx512": 64, "avx2": 32, "baseline": 16}
+from fastmat.core.mathfn import real
 
 
 def _native_isa():
     features = llvm.get_host_cpu_features()
-    if features.get("avx512f") and features.get("avx512dq") and features.get("avx512bw"):
+    if all(features.get(name) for name in ("avx512f", "avx512bw", "avx512dq")):
         return "avx512"
     if features.get("avx2") and features.get("fma"):
         return "avx2"
     return "baseline"
 
 
+VECTOR_BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
 ISA = os.environ.get("FASTMAT_ISA") or _native_isa()
 FUSED = ISA != "baseline" or platform.machine() in ("aarch64", "arm64")
+CACHE_LINE = 64
 
 
 @dataclass(frozen=True)
 class Tile:
-    mr: int
-    vectors: int
-    lanes: int
-    parts: int
-    unroll: int
+    """Shape of the micro-kernel for one dtype."""
+
+    rows: int  # MR: rows of a in one panel
+    lanes: int  # real scalars in one vector
+    vectors: int  # vectors in one row of a panel of b, per part
+    parts: int  # 2 for complex numbers: real and imaginary part
+    depth: int  # KC: steps of k in one panel
+    block_rows: int  # MC: rows of a that one task packs
+    block_cols: int  # NC: columns of b that are packed at once
+    unroll: int  # steps of k in one turn of the loop
 
     @property
-    def nr(self):
+    def cols(self):
+        """NR: columns of b in one panel."""
         return self.vectors * self.lanes
 
 
-MR = {"avx512": 14, "avx2": 6, "baseline": 6}
+ROWS = {"avx512": 12, "avx2": 6, "baseline": 6}
+E_ = os.environ.get
 
 
 def tile(dtype):
-    size = {types.float32: 4, types.float64: 8}[dtype]
-    return Tile(int(os.environ.get("MR", MR[ISA])), int(os.environ.get("NV", 2)), WIDTH[ISA] // size, 1, int(os.environ.get("UNROLL", 4)))
+    """The tile for an element dtype."""
+    scalar = real(dtype)
+    size = max(scalar.bitwidth // 8, 1)
+    parts = 2 if isinstance(dtype, types.Complex) else 1
+    rows = int(E_("MR", ROWS[ISA]))
+    return Tile(
+        rows=rows,
+        lanes=VECTOR_BYTES[ISA] // size,
+        vectors=2 // parts,
+        parts=parts,
+        depth=int(E_("KC", 256)),
+        block_rows=int(E_("MC", 144)),
+        block_cols=int(E_("NC", 4096)),
+        unroll=4,
+    )
+
+
+def _constant(value):
+    """A function of a dtype that is a constant in compiled code."""
+
+    def constant(dtype):
+        return value(tile(dtype))
+
+    @overload(constant)
+    def _constant(dtype):
+        number = value(tile(dtype.dtype))
+        return lambda dtype: number
+
+    return constant
+
+
+tile_rows = _constant(lambda t: t.rows)
+tile_cols = _constant(lambda t: t.cols)
+parts = _constant(lambda t: t.parts)
+depth = _constant(lambda t: t.depth)
+block_rows = _constant(lambda t: t.block_rows)
+block_cols = _constant(lambda t: t.block_cols)

@@ -24,11 +24,6 @@ def _address(context, builder, array_type, array, *indices):
     return builder.gep(base, [offset], source_etype=i8)
 
 
-def _strides(context, builder, array_type, array):
-    view = context.make_array(array_type)(context, builder, array)
-    return cgutils.unpack_tuple(builder, view.strides, array_type.ndim)
-
-
 def _shift(builder, pointer, offset):
     if isinstance(offset, int):
         offset = ir.Constant(i64, offset)
@@ -83,39 +78,47 @@ def _llvm(builder, name, vector, arity):
 
 
 @intrinsic
+def address(typingctx, array, i, j):
+    """Address of array[i, j]."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(_address(context, builder, array, *args), i64)
+
+    return types.intp(array, types.intp, types.intp), codegen
+
+
+@intrinsic
 def multiply_tile(
     typingctx,
     element,  # dtype of the product
     k,
-    a,  # in panels of (k, MR), real scalars
+    a,  # in, panels of (k, parts, MR) real scalars
     a_start,
-    b,  # in panels of (k, NR), real scalars
+    b,  # in, panels of (k, parts, NR) real scalars
     b_start,
-    c,  # inout (m, n), unit stride along n, real scalars
-    i,
-    j,
+    c,  # inout, address of (MR, parts, NR) real scalars
+    c_stride,  # bytes from row to row
     accumulate,
 ):
-    """c[i:i+MR, j:j+NR] (+)= the product of one panel of a and one of b.
+    """c (+)= the product of one panel of a and one of b.
 
-    The accumulators stay in registers for all k steps. Complex products are held as separate
-    real and imaginary vectors, both in the panels and in c.
+    The accumulators stay in registers for all k steps.
     """
     tile = blocking.tile(element.dtype)
     signature = types.void(
-        element, types.intp, a, types.intp, b, types.intp, c, types.intp, types.intp, types.boolean
+        element, types.intp, a, types.intp, b, types.intp, types.intp, types.intp, types.boolean
     )
 
     def codegen(context, builder, signature, args):
-        _, k, a, a_start, b, b_start, c, i, j, accumulate = args
-        _, _, a_type, _, b_type, _, c_type, *_ = signature.args
+        _, k, a, a_start, b, b_start, c, c_stride, accumulate = args
+        _, _, a_type, _, b_type, *_ = signature.args
         boolean = a_type.dtype == types.boolean
         lane = context.get_data_type(a_type.dtype)
         size = context.get_abi_sizeof(lane)
         vector = ir.VectorType(lane, tile.lanes)
         width = tile.lanes * size
         parts = tile.parts
-        a_step, b_step = parts * tile.mr * size, parts * tile.nr * size
+        a_step, b_step = parts * tile.rows * size, parts * tile.cols * size
 
         a_at = cgutils.alloca_once_value(
             builder, _address(context, builder, a_type, a, a_start)
@@ -123,15 +126,14 @@ def multiply_tile(
         b_at = cgutils.alloca_once_value(
             builder, _address(context, builder, b_type, b, b_start)
         )
-        c_at = _address(context, builder, c_type, c, i, j)
-        c_stride = _strides(context, builder, c_type, c)[0]
+        c_at = builder.inttoptr(c, i8.as_pointer())
         rows = [
             _shift(builder, c_at, builder.mul(c_stride, ir.Constant(i64, row)))
-            for row in range(tile.mr)
+            for row in range(tile.rows)
         ]
         sums = [
             [cgutils.alloca_once_value(builder, _zero(vector)) for _ in range(parts * tile.vectors)]
-            for _ in range(tile.mr)
+            for _ in range(tile.rows)
         ]
         for row in sums:
             for accumulator in row:
@@ -144,7 +146,7 @@ def multiply_tile(
             ]
             for r, row in enumerate(sums):
                 scalars = [
-                    _load(builder, _shift(builder, a_pointer, (p * tile.mr + r) * size), lane, size)
+                    _load(builder, _shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size)
                     for p in range(parts)
                 ]
                 spread = [_splat(builder, scalar, tile.lanes) for scalar in scalars]

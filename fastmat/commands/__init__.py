@@ -1,0 +1,1 @@
+"""What the subcommands of ``fastmat`` do, one module each."""

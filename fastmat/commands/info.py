@@ -1,0 +1,100 @@
+"""``fastmat info``: what fastmat runs on, and what it makes of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+import scipy
+
+import fastmat
+from fastmat.commands.console import Console
+from fastmat.core.cache import cache_folder, cache_root
+from fastmat.cpu import blocking
+
+# What each threading layer survives: (calls from several threads at once, a fork after a call).
+_LAYERS = {
+    "tbb": (True, True),
+    "omp": (True, sys.platform != "linux"),
+    "workqueue": (False, True),
+}
+
+
+def run() -> int:
+    """Print everything."""
+    console = Console()
+    facts = machine()
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        console.line(f"{name:<{width}}  {value}")
+    return 0
+
+
+def machine() -> dict[str, str]:
+    """What there is to know, as lines of (name, value)."""
+    threads = numba.get_num_threads()  # starts the threads: from here on the layer is known
+    layer = numba.threading_layer()
+    return {
+        "fastmat": f"{fastmat.__version__} ({Path(fastmat.__file__).parent})",
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": f"{platform.python_version()} ({platform.system()} {platform.machine()})",
+        "cpu": f"{cpu_name()} ({llvm.get_host_cpu_name()})",
+        "simd": f"{blocking.ISA}, {8 * blocking.WIDTH[blocking.ISA]} bits",
+        "threads": f"{threads} of {os.cpu_count()} logical cores",
+        "threading layer": f"{layer}: {_safety(layer)}",
+        "cache": f"{cache_folder()}",
+        "cache size": f"{cache_size() / 1e6:.1f} MB in {cache_root()}, all versions",
+        "gpu": gpu(),
+    }
+
+
+def cpu_name() -> str:
+    """The name that the CPU gives itself."""
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    if sys.platform == "darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return platform.processor() or "unknown CPU"
+
+
+def cache_size() -> int:
+    """Bytes in the cache folders of all versions of fastmat."""
+    return sum(path.stat().st_size for path in cache_root().rglob("*") if path.is_file())
+
+
+def gpu() -> str:
+    """Whether a GPU can be used, and why not."""
+    if importlib.util.find_spec("fastmat.cuda") is None:
+        return "no: this version of fastmat has CPU kernels only"
+    if importlib.util.find_spec("numba_cuda") is None:
+        return 'no: numba-cuda is not installed (pip install "fastmat-kernels[cuda]")'
+    from numba import cuda
+
+    if not cuda.is_available():
+        return "no: no NVIDIA driver, or no device"
+    device = cuda.gpus[0]
+    major, minor = device.compute_capability
+    return f"yes: {device.name.decode()}, compute capability {major}.{minor}"
+
+
+def _safety(layer: str) -> str:
+    threads, fork = _LAYERS[layer]
+    calls = "safe to call from several threads" if threads else (
+        "not safe to call from several threads, so fastmat runs on one"
+    )
+    forked = "safe to fork" if fork else "not safe to fork, so fastmat runs on one thread in a child"
+    return f"{calls}; {forked}"

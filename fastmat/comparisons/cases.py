@@ -1,0 +1,230 @@
+"""The table of what is compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the comparison: an operation on operands of these shapes.
+
+    Parameters
+    ----------
+    group
+        The heading that the row stands under.
+    op
+        Public name of the operation.
+    dtype
+        dtype of every operand.
+    shapes
+        Shapes of the operands.
+    axes
+        The permutation, for a transpose of more than two axes.
+    layout
+        ``"C"``, or ``"reversed"`` for views with negative strides along both last axes.
+    source
+        ``"random"``, or ``"photo"``: the first operand holds the pixels of a photograph.
+    note
+        What the row stands for, where the shapes do not say it.
+    quick
+        Whether ``--quick`` keeps the row.
+    """
+
+    group: str
+    op: str
+    dtype: str
+    shapes: tuple[Shape, ...]
+    axes: tuple[int, ...] | None = None
+    layout: str = "C"
+    source: str = "random"
+    note: str = ""
+    quick: bool = False
+
+    @property
+    def title(self) -> str:
+        """The row in words: operation and shapes."""
+        shapes = " @ ".join("×".join(map(str, shape)) for shape in self.shapes)
+        if self.op == "vecdot":
+            shapes = shapes.replace(" @ ", " · ")
+        axes = f" → {self.axes}" if self.axes else ""
+        note = f", {self.note}" if self.note else ""
+        return f"{self.op} {shapes}{axes}{note}"
+
+
+def _product(
+    group: str, dtype: str, m: int, k: int, n: int, batch: Shape = (), **keywords: object
+) -> Case:
+    shapes = ((*batch, m, k), (*batch, k, n))
+    return Case(group, "matmul", dtype, shapes, **keywords)  # type: ignore[arg-type]
+
+
+_SIZES = (128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
+_QUICK_SIZES = (128, 256, 512)
+
+SQUARES = tuple(
+    _product("square products", dtype, n, n, n, quick=n in _QUICK_SIZES)
+    for dtype in ("float32", "float64")
+    for n in _SIZES
+)
+
+_SHAPES = (
+    (20000, 64, 64, "tall"),
+    (4000, 500, 30, "tall"),
+    (64, 64, 20000, "wide"),
+    (30, 500, 4000, "wide"),
+    (2000, 8, 2000, "small K"),
+    (3000, 32, 3000, "small K"),
+    (50, 20000, 50, "large K"),
+    (128, 100000, 128, "large K"),
+    (1000, 1000, 100, "panel"),
+    (997, 1009, 991, "primes"),
+)
+
+SHAPES = tuple(
+    _product("other shapes", dtype, m, k, n, note=note, quick=note == "large K" and m == 50)
+    for dtype in ("float32", "float64")
+    for m, k, n, note in _SHAPES
+)
+
+DTYPES = tuple(
+    _product("other dtypes", dtype, n, n, n, quick=n == 128)
+    for dtype, sizes in (
+        ("bool", (512,)),
+        ("int8", (512,)),
+        ("int16", (512,)),
+        ("int32", (128, 512)),
+        ("int64", (512,)),
+        ("float16", (512,)),
+        ("complex64", (512,)),
+        ("complex128", (512,)),
+    )
+    for n in sizes
+)
+
+BATCHES = (
+    _product("batches", "float64", 4, 4, 4, (10000,), quick=True),
+    _product("batches", "float32", 16, 16, 16, (10000,), quick=True),
+    _product("batches", "float32", 128, 128, 128, (64,)),
+    _product("batches", "float64", 128, 128, 128, (64,)),
+    _product("one small product", "float64", 4, 4, 4, quick=True),
+    _product("one small product", "float64", 16, 16, 16),
+    _product("one small product", "float64", 64, 64, 64),
+)
+
+VIEWS = tuple(
+    _product("views with negative strides", dtype, n, n, n, layout="reversed", quick=n == 256)
+    for dtype in ("float32", "float64")
+    for n in (256, 1024)
+)
+
+VECTORS = tuple(
+    Case("matrix times vector", op, dtype, shapes, quick=dtype == "float32" and len(shapes[0]) == 2)
+    for dtype in ("float32", "float64")
+    for op, shapes in (
+        ("matvec", ((4000, 4000), (4000,))),
+        ("vecmat", ((4000,), (4000, 4000))),
+        ("vecdot", ((4000000,), (4000000,))),
+        ("vecdot", ((10000, 400), (10000, 400))),
+    )
+)
+
+TRANSPOSES = (
+    Case("transposed copies", "transpose", "float32", ((4096, 4096),)),
+    Case("transposed copies", "transpose", "float64", ((4096, 4096),)),
+    Case("transposed copies", "transpose", "float32", ((1024, 1024),), quick=True),
+    Case("transposed copies", "transpose", "uint8", ((4096, 4096),)),
+    Case("transposed copies", "transpose", "float32", ((4001, 4003),), note="primes"),
+    Case("transposed copies", "transpose", "float32", ((1000000, 4),), note="tall"),
+    Case(
+        "transposed copies",
+        "transpose",
+        "float32",
+        ((32, 56, 56, 64),),
+        axes=(0, 3, 1, 2),
+        note="NHWC to NCHW",
+    ),
+    Case(
+        "transposed copies",
+        "transpose",
+        "float32",
+        ((32, 64, 56, 56),),
+        axes=(0, 2, 3, 1),
+        note="NCHW to NHWC",
+    ),
+    Case("transposed copies", "matrix_transpose", "float32", ((10000, 16, 16),)),
+    Case("transposed copies", "matrix_transpose", "float64", ((40000, 4, 4),), quick=True),
+)
+
+# The photograph has 600 rows of 512 pixels of three colours.
+PHOTO = (
+    Case(
+        "a photograph",
+        "matmul",
+        "float32",
+        ((600, 512, 3), (3, 3)),
+        source="photo",
+        note="RGB to YCbCr",
+        quick=True,
+    ),
+    Case(
+        "a photograph",
+        "matmul",
+        "int32",
+        ((600, 512, 3), (3, 3)),
+        source="photo",
+        note="RGB to YCbCr in integers",
+    ),
+    Case(
+        "a photograph",
+        "transpose",
+        "uint8",
+        ((600, 512, 3),),
+        axes=(2, 0, 1),
+        source="photo",
+        note="to colour planes",
+    ),
+    Case(
+        "a photograph",
+        "transpose",
+        "uint8",
+        ((600, 512, 3),),
+        axes=(1, 0, 2),
+        source="photo",
+        note="mirrored at the diagonal",
+        quick=True,
+    ),
+)
+
+CASES = (*SQUARES, *SHAPES, *DTYPES, *BATCHES, *VIEWS, *VECTORS, *TRANSPOSES, *PHOTO)
+
+
+def select(quick: bool, ops: Sequence[str] | None) -> list[Case]:
+    """The rows to run."""
+    return [case for case in CASES if (case.quick or not quick) and (not ops or case.op in ops)]
+
+
+def operations() -> list[str]:
+    """The names of all operations compared."""
+    return sorted({case.op for case in CASES})
+
+
+def floating_point_operations(case: Case) -> float:
+    """Multiplications and additions of a product (real ones, also for complex numbers)."""
+    if len(case.shapes) < 2:
+        return 0.0
+    first, second = case.shapes
+    if case.op == "matmul":
+        count = math.prod(first) * second[-1]
+    else:
+        count = max(math.prod(first), math.prod(second))
+    return (8.0 if case.dtype.startswith("complex") else 2.0) * count
+
+
+def is_product(case: Case) -> bool:
+    """Whether arithmetic sets the time (matrix products) rather than memory (all others)."""
+    return case.op == "matmul"

@@ -1,0 +1,58 @@
+"""Operands for a case: random numbers from a fixed seed, or the pixels of a photograph."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmat.comparisons.cases import Case, Shape
+
+Array = NDArray[np.generic]
+
+# ITU-R BT.601: red, green, blue (rows) to luma and two chroma differences (columns).
+_YCBCR = np.array([[0.299, -0.1687, 0.5], [0.587, -0.3313, -0.4187], [0.114, 0.5, -0.0813]])
+
+
+class Unavailable(Exception):
+    """The case cannot run here; the message says what is missing."""
+
+
+def operands(case: Case) -> tuple[Array, ...]:
+    """The operands of a case; the same in every run."""
+    if case.source == "photo":
+        pixels = _photo(case.shapes[0]).astype(case.dtype)
+        if case.op != "matmul":
+            return (pixels,)
+        scale = 1 if case.dtype.startswith("float") else 2**14
+        return pixels, np.round(_YCBCR * scale, 4 if scale == 1 else 0).astype(case.dtype)
+    rng = np.random.default_rng(1)
+    arrays = tuple(_random(rng, shape, np.dtype(case.dtype)) for shape in case.shapes)
+    if case.layout == "reversed":
+        return tuple(array[..., ::-1, ::-1] for array in arrays)
+    return arrays
+
+
+def _random(rng: np.random.Generator, shape: Shape, dtype: np.dtype[np.generic]) -> Array:
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.02  # dense ones let NumPy leave each sum at its first term
+    if dtype.kind in "iu":
+        low, high = (0, 100) if dtype.kind == "u" else (-100, 100)
+        return rng.integers(low, high, shape, dtype)
+    if dtype.kind == "c":
+        real = np.empty((*shape, 2), np.dtype(f"f{dtype.itemsize // 2}"))
+        real[...] = rng.standard_normal(real.shape)
+        return real.view(dtype)[..., 0]
+    return rng.standard_normal(shape, np.float32).astype(dtype)
+
+
+def _photo(shape: Shape) -> Array:
+    """Grace Hopper in uniform, a public-domain photograph that Matplotlib ships."""
+    try:
+        from matplotlib import cbook, image
+    except ImportError as error:
+        raise Unavailable('the photograph comes with matplotlib: pip install "fastmat-kernels[bench]"') from error
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        pixels = np.asarray(image.imread(file, format="jpg"))
+    if pixels.shape != shape:
+        raise Unavailable(f"matplotlib's photograph has changed its size to {pixels.shape}")
+    return pixels

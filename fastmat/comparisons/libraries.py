@@ -1,0 +1,78 @@
+"""Each operation as every library spells it, ready to be called again and again."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import fastmat
+from fastmat.comparisons.cases import Case
+from fastmat.comparisons.inputs import Array
+
+Call = Callable[[], object]
+
+
+def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
+    """NumPy's way, into a preallocated output."""
+    if case.op in ("transpose", "matrix_transpose"):
+        return partial(np.copyto, out, _permuted(case, arrays[0]))
+    function = getattr(np, case.op, None)
+    if function is None:  # NumPy 2.0 and 2.1 have neither matvec nor vecmat
+        function = np.matmul
+    return partial(function, *arrays, out)
+
+
+def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
+    """fastmat's way, into a preallocated output."""
+    function = getattr(fastmat, case.op)
+    if case.op == "transpose":
+        return partial(function, arrays[0], case.axes, out)
+    return partial(function, *arrays, out)
+
+
+def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None:
+    """PyTorch's way, where it is installed and can do it at all."""
+    if importlib.util.find_spec("torch") is None or case.layout == "reversed":
+        return None
+    import torch
+
+    tensors: list[Any] = [torch.from_numpy(array) for array in arrays]
+    result = torch.from_numpy(out)
+    if case.op in ("transpose", "matrix_transpose"):
+        return partial(result.copy_, tensors[0].permute(_axes(case)))
+    if case.op != "matmul" or case.dtype == "bool":
+        return None
+    return partial(torch.matmul, *tensors, out=result)
+
+
+def output(case: Case, arrays: tuple[Array, ...]) -> Array:
+    """An uninitialized output for the case."""
+    shapes = [array.shape for array in arrays]
+    if case.op == "matmul":
+        shape = (*shapes[0][:-1], shapes[1][-1])
+    elif case.op == "matvec":
+        shape = shapes[0][:-1]
+    elif case.op == "vecmat":
+        shape = shapes[1][-1:]
+    elif case.op == "vecdot":
+        shape = shapes[0][:-1]
+    else:
+        shape = _permuted(case, arrays[0]).shape
+    return np.empty(shape, arrays[0].dtype)
+
+
+def _permuted(case: Case, array: Array) -> Array:
+    return array.transpose(_axes(case))
+
+
+def _axes(case: Case) -> tuple[int, ...]:
+    if case.axes is not None:
+        return case.axes
+    ndim = len(case.shapes[0])
+    if case.op == "matrix_transpose":
+        return (*range(ndim - 2), ndim - 1, ndim - 2)
+    return tuple(reversed(range(ndim)))

@@ -1,0 +1,32 @@
+"""The dtypes fastmat computes with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+DType = np.dtype[Any]
+
+SUPPORTED = (
+    "bool",
+    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+)
+
+
+def kernel_name(dtype: DType) -> str | None:
+    """The name of the dtype whose kernels serve this one; None if it is not supported.
+
+    Sums and products modulo 2**n do not depend on the sign, so unsigned integers share the
+    kernels of the signed ones.
+    """
+    name = dtype.name
+    if name not in SUPPORTED:
+        return None
+    return name.removeprefix("u")
+
+
+def unsupported(name: str, dtype: DType) -> TypeError:
+    """The error for an array of a dtype that fastmat does not compute with."""
+    return TypeError(f"{name} has dtype {dtype}; supported are {', '.join(SUPPORTED)}")

@@ -1,0 +1,135 @@
+"""Numbers as they are stored and as kernels compute with them.
+
+`widen` takes a stored number to the accumulator's type, `narrow` rounds back. The 16-bit floats,
+which Numba's CPU target does not know, are converted by integer arithmetic: it vectorizes on
+every CPU, calls no library and rounds to nearest even.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, models, overload, register_model
+
+
+_FLOAT16_SCALE = np.float32(2.0**112)  # the exponent biases of float32 and float16: 127 - 15
+
+
+class Half(types.Type):
+    """A 16-bit float, held as its bits."""
+
+
+@register_model(Half)
+class _HalfModel(models.PrimitiveModel):
+    def __init__(self, manager, fe_type):
+        super().__init__(manager, fe_type, ir.IntType(16))
+
+
+float16 = Half("float16")
+bfloat16 = Half("bfloat16")
+
+NUMBA_DTYPES = {
+    "bool": types.boolean,
+    "float16": float16,
+    "bfloat16": bfloat16,
+    **{name: getattr(types, name) for name in ("int8", "int16", "int32", "int64")},
+    **{name: getattr(types, name) for name in ("float32", "float64", "complex64", "complex128")},
+}
+
+_ACCUMULATORS = {
+    types.int8: types.int16,  # no CPU multiplies bytes; the low byte of the sum is the same
+    float16: types.float32,
+    bfloat16: types.float32,
+}
+_REAL_PARTS = {types.complex64: types.float32, types.complex128: types.float64}
+
+
+def accumulator(dtype):
+    """The type that sums of products of this dtype are held in."""
+    return _ACCUMULATORS.get(dtype, dtype)
+
+
+def real(dtype):
+    """The real scalars that the accumulator consists of."""
+    return _REAL_PARTS.get(accumulator(dtype), accumulator(dtype))
+
+
+@intrinsic
+def _reinterpret(typingctx, value, dtype):
+    """The bits of a number as a number of another type of the same size."""
+    result = dtype.dtype if isinstance(dtype, types.DType) else dtype.instance_type
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], context.get_value_type(result))
+
+    return result(value, dtype), codegen
+
+
+@njit
+def float16_to_float32(h):
+    stored = _reinterpret(h, types.uint16)
+    magnitude = types.uint32(stored & 0x7FFF)
+    scaled = _reinterpret(types.uint32(magnitude << 13), types.float32) * _FLOAT16_SCALE
+    special = 0x7F800000 if magnitude >= 0x7C00 else 0
+    sign = (stored & 0x8000) << 16
+    return _reinterpret(
+        types.uint32(_reinterpret(scaled, types.uint32) | special | sign), types.float32
+    )
+
+
+@njit
+def float32_to_float16(x):
+    """Giesen's float_to_half_fast3_rtne: three cases, all computed, one selected."""
+    stored = _reinterpret(x, types.uint32)
+    magnitude = types.uint32(stored & 0x7FFFFFFF)
+    overflow = 0x7E00 if magnitude > 0x7F800000 else 0x7C00
+    shifted = _reinterpret(magnitude, types.float32) + np.float32(0.5)  # aligns the subnormal bits
+    subnormal = _reinterpret(shifted, types.uint32) - 0x3F000000
+    odd = (magnitude >> 13) & 1
+    normal = (magnitude + odd + 0xFFF - (112 << 23)) >> 13
+    finite = subnormal if magnitude < 113 << 23 else normal
+    rounded = overflow if magnitude >= 143 << 23 else finite
+    return _reinterpret(types.uint16(rounded | (stored >> 16 & 0x8000)), float16)
+
+
+@njit
+def bfloat16_to_float32(h):
+    return _reinterpret(types.uint32(_reinterpret(h, types.uint16) << 16), types.float32)
+
+
+@njit
+def float32_to_bfloat16(x):
+    stored = _reinterpret(x, types.uint32)
+    rounded = (stored + 0x7FFF + (stored >> 16 & 1)) >> 16
+    quiet = stored >> 16 | 0x40
+    is_nan = (stored & 0x7FFFFFFF) > 0x7F800000
+    return _reinterpret(types.uint16(quiet if is_nan else rounded), bfloat16)
+
+
+def widen(value):
+    """A stored number in the type that kernels compute with."""
+    raise TypeError("only for compiled code")
+
+
+@overload(widen)
+def _widen(value):
+    if value == float16:
+        return lambda value: float16_to_float32(value)
+    if value == bfloat16:
+        return lambda value: bfloat16_to_float32(value)
+    wide = accumulator(value)
+    return lambda value: wide(value)
+
+
+def narrow(value, dtype):
+    """A computed number, rounded (integers: wrapped) to the stored dtype."""
+    raise TypeError("only for compiled code")
+
+
+@overload(narrow)
+def _narrow(value, dtype):
+    stored = dtype.dtype
+    if stored == float16:
+        return lambda value, dtype: float32_to_float16(value)
+    if stored == bfloat16:
+        return lambda value, dtype: float32_to_bfloat16(value)
+    return lambda value, dtype: stored(value)

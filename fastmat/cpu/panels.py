@@ -1,0 +1,66 @@
+"""Packing: operands copied into panels that the micro-kernel reads in order, through any strides."""
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+from fastmat.core.mathfn import real, widen
+from fastmat.cpu.blocking import CACHE_LINE, parts
+
+
+@intrinsic
+def real_dtype(typingctx, dtype):
+    """The dtype of the real scalars that products of this dtype are computed with."""
+
+    def codegen(context, builder, signature, args):
+        return context.get_dummy_value()
+
+    return types.DType(real(dtype.dtype))(dtype), codegen
+
+
+@njit
+def scratch(size, dtype):
+    """Uninitialized 1-D array that starts on a cache line."""
+    raw = np.empty(size + CACHE_LINE, dtype)
+    start = -raw.ctypes.data % CACHE_LINE // raw.itemsize
+    return raw[start : start + size]
+
+
+def _put(panel, at, width, value):
+    raise TypeError("only for compiled code")
+
+
+@overload(_put)
+def _put_number(panel, at, width, value):
+    """Write a number at its place in a row of a panel; complex ones as two parts."""
+    if isinstance(value, types.Complex):
+
+        def put(panel, at, width, value):
+            panel[at] = value.real
+            panel[at + width] = value.imag
+
+    else:
+
+        def put(panel, at, width, value):
+            panel[at] = widen(value)
+
+    return put
+
+
+@njit
+def pack(
+    source,  # in (rows, k)
+    width,  # rows of one panel
+    panel,  # out (k * parts * width,), real scalars
+):
+    """Copy up to `width` rows of the source into a panel, filled up with zeros."""
+    rows, k = source.shape
+    step = width * parts(source.dtype)
+    for p in range(k):
+        for r in range(rows):
+            _put(panel, p * step + r, width, source[r, p])
+    if rows < width:
+        for p in range(k):
+            for part in range(parts(source.dtype)):
+                for r in range(rows, width):
+                    panel[p * step + part * width + r] = 0
