@@ -27,13 +27,16 @@ def as_array(x: Any, name: str) -> Array:
 
 
 def like(result: Array, *inputs: Any) -> Any:
-    """`result` in the library of the first input that is not NumPy's, without a copy."""
+    """`result` in the library of the first input that is not NumPy's, without a copy.
+
+    Among NumPy's own, a result without axes becomes a scalar.
+    """
     for x in inputs:
         if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray | np.generic):
             from array_api_compat import array_namespace
 
             return array_namespace(x).from_dlpack(result)
-    return result
+    return result if result.ndim else result[()]
 
 
 def native(x: Array) -> Array:

@@ -14,21 +14,26 @@ from numba.extending import intrinsic, models, overload, register_model
 _FLOAT16_SCALE = np.float32(2.0**112)  # the exponent biases of float32 and float16: 127 - 15
 
 
-class Half(types.Type):
-    """A 16-bit float, held as its bits."""
+class Stored(types.Type):
+    """A number held as its bits: Numba computes nothing with it before `widen`."""
+
+    def __init__(self, name, bitwidth):
+        self.bitwidth = bitwidth
+        super().__init__(f"stored_{name}")
 
 
-@register_model(Half)
-class _HalfModel(models.PrimitiveModel):
+@register_model(Stored)
+class _StoredModel(models.PrimitiveModel):
     def __init__(self, manager, fe_type):
-        super().__init__(manager, fe_type, ir.IntType(16))
+        super().__init__(manager, fe_type, ir.IntType(fe_type.bitwidth))
 
 
-float16 = Half("float16")
-bfloat16 = Half("bfloat16")
+float16 = Stored("float16", 16)
+bfloat16 = Stored("bfloat16", 16)
+boolean = Stored("bool", 8)  # any byte but 0 is True, as in NumPy
 
 NUMBA_DTYPES = {
-    "bool": types.boolean,
+    "bool": boolean,
     "float16": float16,
     "bfloat16": bfloat16,
     **{name: getattr(types, name) for name in ("int8", "int16", "int32", "int64")},
@@ -36,6 +41,7 @@ NUMBA_DTYPES = {
 }
 
 _ACCUMULATORS = {
+    boolean: types.uint8,  # 0 or 1; no other dtype is computed with as uint8
     types.int8: types.int16,  # no CPU multiplies bytes; the low byte of the sum is the same
     float16: types.float32,
     bfloat16: types.float32,
@@ -116,6 +122,8 @@ def _widen(value):
         return lambda value: float16_to_float32(value)
     if value == bfloat16:
         return lambda value: bfloat16_to_float32(value)
+    if value == boolean:
+        return lambda value: types.uint8(_reinterpret(value, types.uint8) != 0)
     wide = accumulator(value)
     return lambda value: wide(value)
 
@@ -129,7 +137,9 @@ def narrow(value, dtype):
 def _narrow(value, dtype):
     stored = dtype.dtype
     if stored == float16:
-        return lambda value, dtype: float32_to_float16(value)
+        return lambda value, dtype: float32_to_float16(types.float32(value))
     if stored == bfloat16:
-        return lambda value, dtype: float32_to_bfloat16(value)
+        return lambda value, dtype: float32_to_bfloat16(types.float32(value))
+    if stored == boolean:
+        return lambda value, dtype: _reinterpret(types.uint8(value), boolean)
     return lambda value, dtype: stored(value)

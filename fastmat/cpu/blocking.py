@@ -9,7 +9,7 @@ import platform
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
-from numba import types
+from numba import njit, types
 from numba.extending import overload
 
 from fastmat.core.mathfn import real
@@ -28,6 +28,17 @@ VECTOR_BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
 ISA = os.environ.get("FASTMAT_ISA") or _native_isa()
 FUSED = ISA != "baseline" or platform.machine() in ("aarch64", "arm64")
 CACHE_LINE = 64
+DOT_BYTES = 64  # of the vector of partial sums in a dot product: the same on every CPU
+DOT_ROWS = 4  # dot products computed at once
+DOT_CHUNK = 16384  # items of a dot product that one task adds up
+DIRECT_WORK = 32**3  # m * n * k up to which a product is not packed
+SERIAL_WORK = 32**3  # m * n * k up to which one thread is faster than several
+STACK_WORK = 256**3  # m * n * k up to which an item of a stack is one thread's work
+LANES_SIDE = 4  # m, n and k up to which the items of a stack are computed in lanes
+STACK_LANES = 16  # items of a stack of tiny products that are computed at once
+ITEMS_PER_TASK = 64  # items of a stack of small products
+ROWS_PER_TASK = 64  # rows of a matrix-vector product, along rows
+COLUMN_ROWS = 256  # rows of a matrix-vector product, along columns: their sums stay in L1
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,12 @@ class Tile:
     block_rows: int  # MC: rows of a that one task packs
     block_cols: int  # NC: columns of b that are packed at once
     unroll: int  # steps of k in one turn of the loop
+    direct_rows: int  # rows of a small product that are computed at once
+
+    @property
+    def dot_lanes(self):
+        """Partial sums of a dot product."""
+        return self.lanes * DOT_BYTES // VECTOR_BYTES[ISA]
 
     @property
     def cols(self):
@@ -68,6 +85,7 @@ def tile(dtype):
         block_rows=int(E_("MC", 144)),
         block_cols=int(E_("NC", 4096)),
         unroll=4,
+        direct_rows=8,
     )
 
 
@@ -91,3 +109,14 @@ parts = _constant(lambda t: t.parts)
 depth = _constant(lambda t: t.depth)
 block_rows = _constant(lambda t: t.block_rows)
 block_cols = _constant(lambda t: t.block_cols)
+lanes = _constant(lambda t: t.lanes)
+direct_rows = _constant(lambda t: t.direct_rows)
+split_area = _constant(lambda t: 128 * 128)  # entries of a product whose long sums are split
+split_depth = _constant(lambda t: 8 * t.depth)  # least length of a piece of them
+split_parts = _constant(lambda t: 64)  # pieces at the most
+dot_lanes = _constant(lambda t: t.dot_lanes)
+
+
+@njit
+def ceil_div(n, d):
+    return (n + d - 1) // d

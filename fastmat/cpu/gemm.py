@@ -5,20 +5,23 @@ ACM TOMS 41(3), 2015. Sums over k are split by the block depth alone, so the bit
 result depend on the shape, never on threads or strides.
 """
 
-import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from fastmat.core.mathfn import accumulator, real
-from fastmat.cpu.blocking import block_cols, block_rows, depth, parts, tile_cols, tile_rows
-from fastmat.cpu.panels import pack, real_dtype, scratch
+from fastmat.core.mathfn import boolean, narrow, widen
+from fastmat.cpu.blocking import (
+    block_cols,
+    block_rows,
+    ceil_div,
+    depth,
+    parts,
+    tile_cols,
+    tile_rows,
+)
+from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
+from fastmat.cpu.scratch import scalar_dtype, scratch
 from fastmat.cpu.simd import address, multiply_tile
-
-
-@njit
-def ceil_div(n, d):
-    return (n + d - 1) // d
 
 
 @task
@@ -83,12 +86,13 @@ def _merge_numbers(
                     value = complex(tile[i, j], tile[i, width + j])
                     c[i, j] = c[i, j] + value if accumulate else value
 
-    elif c.dtype == types.boolean:
+    elif c.dtype == boolean:
 
         def merge(tile, c, accumulate):
             for i in range(c.shape[0]):
                 for j in range(c.shape[1]):
-                    c[i, j] = (c[i, j] and accumulate) | tile[i, j]
+                    old = widen(c[i, j]) if accumulate else types.uint8(0)
+                    c[i, j] = narrow(old | tile[i, j], c.dtype)
 
     else:
 
@@ -119,7 +123,7 @@ def gemm(
     height = min(block_rows(element) // rows, ceil_div(panels, 2 * threads)) * rows
     blocks = ceil_div(m, height)
     across = 1 if blocks >= threads else ceil_div(threads, blocks)
-    scalar = real_dtype(element)
+    scalar = scalar_dtype(element)
     b_packed = scratch(n_max * k_max * parts(element), scalar)
     a_scratch = scratch(threads * height * k_max * parts(element), scalar).reshape(threads, -1)
     tiles = scratch(threads * rows * cols * parts(element), scalar).reshape(threads, rows, -1)

@@ -1,29 +1,10 @@
 """Packing: operands copied into panels that the micro-kernel reads in order, through any strides."""
 
-import numpy as np
 from numba import njit, types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
-from fastmat.core.mathfn import real, widen
-from fastmat.cpu.blocking import CACHE_LINE, parts
-
-
-@intrinsic
-def real_dtype(typingctx, dtype):
-    """The dtype of the real scalars that products of this dtype are computed with."""
-
-    def codegen(context, builder, signature, args):
-        return context.get_dummy_value()
-
-    return types.DType(real(dtype.dtype))(dtype), codegen
-
-
-@njit
-def scratch(size, dtype):
-    """Uninitialized 1-D array that starts on a cache line."""
-    raw = np.empty(size + CACHE_LINE, dtype)
-    start = -raw.ctypes.data % CACHE_LINE // raw.itemsize
-    return raw[start : start + size]
+from fastmat.core.mathfn import widen
+from fastmat.cpu.blocking import parts
 
 
 def _put(panel, at, width, value):

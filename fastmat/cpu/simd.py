@@ -1,16 +1,18 @@
 """Explicit SIMD, emitted where LLVM's vectorizer fails. Every intrinsic chooses by type."""
 
-import operator
 from functools import reduce
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
+from fastmat.core.mathfn import real
 from fastmat.cpu import blocking
 
-i1, i8, i32, i64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+i8, i32, i64 = (ir.IntType(bits) for bits in (8, 32, 64))
+BOOLEAN = types.uint8  # what bool is computed with, and nothing else
 
 
 def _address(context, builder, array_type, array, *indices):
@@ -112,7 +114,7 @@ def multiply_tile(
     def codegen(context, builder, signature, args):
         _, k, a, a_start, b, b_start, c, c_stride, accumulate = args
         _, _, a_type, _, b_type, *_ = signature.args
-        boolean = a_type.dtype == types.boolean
+        boolean = real(element.dtype) == BOOLEAN
         lane = context.get_data_type(a_type.dtype)
         size = context.get_abi_sizeof(lane)
         vector = ir.VectorType(lane, tile.lanes)
@@ -211,3 +213,261 @@ def _prefetch(builder, pointer):
     signature = ir.FunctionType(ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
     function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
     builder.call(function, [pointer, *(ir.Constant(i32, n) for n in (1, 3, 1))])
+
+
+@intrinsic
+def multiply_rows(
+    typingctx,
+    element,  # dtype of the product: computed as it is stored, not complex
+    k,
+    a,  # in, address of (rows, k)
+    a_row,  # bytes from row to row
+    a_step,  # bytes from column to column
+    rows,  # 1 to `direct_rows`
+    b,  # in, address of (k, cols), columns side by side
+    b_row,
+    cols,  # 1 to the lanes of a vector
+    c,  # out, address of (rows, cols), columns side by side
+    c_row,
+):
+    """c = a @ b for a few rows and one vector of columns, read where they lie, without packing.
+
+    Rows beyond the last one repeat it: the same sums, stored to the same place.
+    """
+    tile = blocking.tile(element.dtype)
+    index = types.intp
+    signature = types.void(element, *[index] * 10)
+
+    def codegen(context, builder, signature, args):
+        _, k, a, a_row, a_step, rows, b, b_row, cols, c, c_row = args
+        boolean = real(element.dtype) == BOOLEAN
+        lane = context.get_data_type(element.dtype)
+        size = context.get_abi_sizeof(lane)
+        vector = ir.VectorType(lane, tile.lanes)
+        mask = _first_lanes(builder, cols, tile.lanes)
+        last = builder.sub(rows, ir.Constant(i64, 1))
+        picked = _clamped(builder, tile.direct_rows, last)
+        a_rows = [
+            builder.inttoptr(builder.add(a, builder.mul(r, a_row)), i8.as_pointer())
+            for r in picked
+        ]
+        a_offset = cgutils.alloca_once_value(builder, ir.Constant(i64, 0))
+        b_at = cgutils.alloca_once_value(builder, b)
+        sums = [cgutils.alloca_once_value(builder, _zero(vector)) for _ in picked]
+        for accumulator in sums:
+            builder.store(_zero(vector), accumulator)
+        with cgutils.for_range(builder, k):
+            offset = builder.load(a_offset)
+            y = _masked_load(builder, builder.load(b_at), vector, mask, size)
+            for row, accumulator in zip(a_rows, sums, strict=True):
+                x = _load(builder, builder.gep(row, [offset], source_etype=i8), lane, size)
+                x = _splat(builder, x, tile.lanes)
+                total = _multiply_add(builder, boolean, x, y, builder.load(accumulator))
+                builder.store(total, accumulator)
+            builder.store(builder.add(offset, a_step), a_offset)
+            builder.store(builder.add(builder.load(b_at), b_row), b_at)
+        for r, accumulator in zip(picked, sums, strict=True):
+            at = builder.add(c, builder.mul(r, c_row))
+            _masked_store(builder, builder.load(accumulator), at, mask, size)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _first_lanes(builder, count, lanes):
+    """Mask of the first `count` lanes."""
+    numbers = ir.Constant(ir.VectorType(i32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, _splat(builder, builder.trunc(count, i32), lanes))
+
+
+def _masked(builder, name, vector, result, *arguments):
+    letter = "f" if isinstance(vector.element, ir.FloatType | ir.DoubleType) else "i"
+    bits = {"float": 32, "double": 64}.get(str(vector.element)) or vector.element.width
+    name = f"llvm.masked.{name}.v{vector.count}{letter}{bits}.p0"
+    signature = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, signature, name), arguments
+    )
+
+
+def _masked_load(builder, at, vector, mask, align):
+    pointer = builder.inttoptr(at, vector.as_pointer())
+    align = ir.Constant(i32, align)
+    return _masked(builder, "load", vector, vector, pointer, align, mask, _zero(vector))
+
+
+def _masked_store(builder, value, at, mask, align):
+    pointer = builder.inttoptr(at, value.type.as_pointer())
+    align = ir.Constant(i32, align)
+    _masked(builder, "store", value.type, ir.VoidType(), value, pointer, align, mask)
+
+
+@intrinsic
+def lane_sums(
+    typingctx,
+    element,  # dtype of the product
+    k,  # a multiple of the lanes
+    a,  # in, address of (rows, k), items side by side
+    a_row,  # bytes from row to row
+    rows,  # 1 to DOT_ROWS
+    x,  # in, address of (k,), items side by side
+    sums,  # out, address of (DOT_ROWS, parts, lanes) real scalars
+):
+    """Sums of products of some rows of a with x: lane l adds up the items l, l + lanes, …
+
+    Rows beyond the last one repeat it.
+    """
+    signature = types.void(element, *[types.intp] * 6)
+
+    def codegen(context, builder, signature, args):
+        _, k, a, a_row, rows, x, sums = args
+        last = builder.sub(rows, ir.Constant(i64, 1))
+        picked = _clamped(builder, blocking.DOT_ROWS, last)
+        starts = [builder.add(a, builder.mul(r, a_row)) for r in picked]
+        _lane_sums(context, builder, element.dtype, k, starts, x, sums, conjugate=False)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def lane_sum(typingctx, element, k, a, x, sums, conjugate):
+    """`lane_sums` of one row, of its complex conjugate if the literal `conjugate` is 1."""
+    if not isinstance(conjugate, types.IntegerLiteral):
+        return None
+    signature = types.void(element, *[types.intp] * 4, conjugate)
+
+    def codegen(context, builder, signature, args):
+        _, k, a, x, sums, _ = args
+        flag = bool(conjugate.literal_value)
+        _lane_sums(context, builder, element.dtype, k, [a], x, sums, flag)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _lane_sums(context, builder, dtype, k, starts, x, sums, conjugate):
+    tile = blocking.tile(dtype)
+    lanes, parts = tile.dot_lanes, tile.parts
+    boolean = real(dtype) == BOOLEAN
+    lane = context.get_data_type(real(dtype))
+    size = context.get_abi_sizeof(lane)
+    vector = ir.VectorType(lane, lanes)
+    totals = [
+        [cgutils.alloca_once_value(builder, _zero(vector)) for _ in range(parts)] for _ in starts
+    ]
+    for row in totals:
+        for accumulator in row:
+            builder.store(_zero(vector), accumulator)
+    step = ir.Constant(i64, parts * lanes * size)
+    with cgutils.for_range(builder, builder.sdiv(k, ir.Constant(i64, lanes))) as loop:
+        offset = builder.mul(loop.index, step)
+
+        def fetch(start):
+            at = builder.inttoptr(builder.add(start, offset), i8.as_pointer())
+            whole = [
+                _load(builder, _shift(builder, at, p * lanes * size), vector, size)
+                for p in range(parts)
+            ]
+            return whole if parts == 1 else list(_separate(builder, *whole))
+
+        y = fetch(x)
+        for start, row in zip(starts, totals, strict=True):
+            spread = fetch(start)
+            if conjugate and parts == 2:
+                spread[1] = builder.fneg(spread[1])
+            for left, right, accumulator in _terms(builder, spread, y, row, 1):
+                total = _multiply_add(builder, boolean, left, right, builder.load(accumulator))
+                builder.store(total, accumulator)
+    out = builder.inttoptr(sums, i8.as_pointer())
+    for r, row in enumerate(totals):
+        for p, accumulator in enumerate(row):
+            at = _shift(builder, out, (r * parts + p) * lanes * size)
+            _store(builder, builder.load(accumulator), at, size)
+
+
+def _clamped(builder, count, last):
+    """0, 1, …, count - 1, but never more than `last`."""
+    numbers = (ir.Constant(i64, r) for r in range(count))
+    return [builder.select(builder.icmp_signed("<", r, last), r, last) for r in numbers]
+
+
+def _separate(builder, x, y):
+    """Real and imaginary parts of the complex numbers in two vectors."""
+    lanes = x.type.count
+    for part in (0, 1):
+        mask = ir.Constant(ir.VectorType(i32, lanes), list(range(part, 2 * lanes, 2)))
+        yield builder.shuffle_vector(x, y, mask)
+
+
+@intrinsic
+def multiply_add(typingctx, total, x, y):
+    """total + x*y as the micro-kernel computes it, for single numbers of one type."""
+
+    def codegen(context, builder, signature, args):
+        total, x, y = args
+        if not isinstance(signature.return_type, types.Complex):
+            return _scalar_multiply_add(builder, signature.return_type, x, y, total)
+        part = signature.return_type.underlying_float
+        t, u, v = (context.make_complex(builder, signature.return_type, z) for z in args)
+
+        def fma(x, y, z):
+            return _scalar_multiply_add(builder, part, x, y, z)
+
+        t.real = fma(builder.fneg(u.imag), v.imag, fma(u.real, v.real, t.real))
+        t.imag = fma(u.imag, v.real, fma(u.real, v.imag, t.imag))
+        return t._getvalue()
+
+    return total(total, total, total), codegen
+
+
+def _scalar_multiply_add(builder, dtype, x, y, z):
+    if dtype == BOOLEAN:
+        return builder.or_(builder.and_(x, y), z)
+    if isinstance(dtype, types.Integer):
+        return builder.add(builder.mul(x, y), z)
+    if blocking.FUSED:
+        name = f"llvm.fma.f{dtype.bitwidth}"
+        signature = ir.FunctionType(x.type, [x.type] * 3)
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, signature, name), [x, y, z]
+        )
+    return builder.fadd(builder.fmul(x, y), z)
+
+
+@intrinsic
+def stack(typingctx, array, count, step):
+    """The 3-D array of `count` matrices that lie `step` bytes apart; `array` is the first."""
+    result = array.copy(ndim=3)
+
+    def codegen(context, builder, signature, args):
+        array, count, step = args
+        first = context.make_array(signature.args[0])(context, builder, array)
+        whole = context.make_array(result)(context, builder)
+        shape = [count, *cgutils.unpack_tuple(builder, first.shape, 2)]
+        strides = [step, *cgutils.unpack_tuple(builder, first.strides, 2)]
+        nitems = builder.mul(count, first.nitems)
+        for name, value in (
+            ("data", first.data),
+            ("shape", cgutils.pack_array(builder, shape)),
+            ("strides", cgutils.pack_array(builder, strides)),
+            ("itemsize", first.itemsize),
+            ("nitems", nitems),
+            ("meminfo", first.meminfo),
+            ("parent", first.parent),
+        ):
+            setattr(whole, name, value)
+        return impl_ret_borrowed(context, builder, result, whole._getvalue())
+
+    return result(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def contiguous(typingctx, array):
+    """A 1-D array whose items lie side by side, in a type that says so."""
+    result = array.copy(layout="C")
+
+    def codegen(context, builder, signature, args):
+        return impl_ret_borrowed(context, builder, result, args[0])
+
+    return result(array), codegen

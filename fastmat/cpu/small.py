@@ -1,0 +1,186 @@
+"""Small products, read where they lie, and stacks of tiny ones, one item per SIMD lane."""
+
+from numba import njit
+from numba.extending import overload
+
+from fastmat.core.mathfn import narrow, real, widen
+from fastmat.cpu.blocking import (
+    DIRECT_WORK,
+    ITEMS_PER_TASK,
+    STACK_LANES,
+    ceil_div,
+    depth,
+    direct_rows,
+    lanes,
+)
+from fastmat.cpu.parallel import parallel_for, task
+from fastmat.cpu.scratch import scratch, sum_dtype
+from fastmat.cpu.simd import address, multiply_add, multiply_rows
+
+
+def direct(a, b, c):
+    raise TypeError("only for compiled code")
+
+
+@overload(direct)
+def _direct(
+    a,  # in (m, k)
+    b,  # in (k, n)
+    c,  # out (m, n)
+):
+    """c = a @ b without packing, if it is small and computed as it is stored; whether it is."""
+    if not _is_direct(a.dtype):
+        return lambda a, b, c: False
+
+    def direct(a, b, c):
+        (m, k), n = a.shape, b.shape[1]
+        small = m * n * k <= DIRECT_WORK and k <= depth(a.dtype)
+        if small:
+            _multiply(a, b, c, scratch((k + m) * n, a.dtype))
+        return small
+
+    return direct
+
+
+def direct_stack(a, b, c, threads):
+    raise TypeError("only for compiled code")
+
+
+@overload(direct_stack)
+def _direct_stack(
+    a,  # in (count, m, k)
+    b,  # in (count, k, n)
+    c,  # out (count, m, n)
+    threads,
+):
+    """`direct` for every item of a stack."""
+    if not _is_direct(a.dtype):
+        return lambda a, b, c, threads: False
+
+    def direct_stack(a, b, c, threads):
+        (count, m, k), n = a.shape, b.shape[2]
+        small = m * n * k <= DIRECT_WORK and k <= depth(a.dtype)
+        if small:
+            work = scratch(threads * (k + m) * n, a.dtype).reshape(threads, -1)
+            tasks = ceil_div(count, ITEMS_PER_TASK)
+            parallel_for(_direct_items, tasks, threads, (a, b, c, work))
+        return small
+
+    return direct_stack
+
+
+def _is_direct(dtype):
+    return real(dtype) == dtype
+
+
+@task
+def _direct_items(args, slot, index):
+    a, b, c, work = args
+    start = index * ITEMS_PER_TASK
+    for t in range(start, min(start + ITEMS_PER_TASK, a.shape[0])):
+        _multiply(a[t], b[t], c[t], work[slot])
+
+
+@njit
+def _multiply(
+    a,  # in (m, k)
+    b,  # in (k, n)
+    c,  # out (m, n)
+    work,  # scratch (k * n + m * n,) for operands whose columns do not lie side by side
+):
+    (m, k), n = a.shape, b.shape[1]
+    b_at, b_row = address(b, 0, 0), b.strides[0]
+    if b.strides[1] != b.itemsize and n > 1:
+        for p in range(k):
+            for j in range(n):
+                work[p * n + j] = b[p, j]
+        b_at, b_row = work.ctypes.data, n * b.itemsize
+    c_at, c_row = address(c, 0, 0), c.strides[0]
+    scattered = c.strides[1] != c.itemsize and n > 1
+    if scattered:
+        c_at, c_row = work.ctypes.data + k * n * c.itemsize, n * c.itemsize
+    width, height, size = lanes(a.dtype), direct_rows(a.dtype), a.itemsize
+    for j in range(0, n, width):
+        for i in range(0, m, height):
+            multiply_rows(
+                a.dtype,
+                k,
+                address(a, i, 0),
+                a.strides[0],
+                a.strides[1],
+                min(height, m - i),
+                b_at + j * size,
+                b_row,
+                min(width, n - j),
+                c_at + i * c_row + j * size,
+                c_row,
+            )
+    if scattered:
+        for i in range(m):
+            for j in range(n):
+                c[i, j] = work[k * n + i * n + j]
+
+
+@njit
+def lanes_stack(
+    a,  # in (count, m, k)
+    b,  # in (count, k, n)
+    c,  # out (count, m, n)
+    threads,
+):
+    """Tiny products: item t of the stack is computed in lane t."""
+    (count, m, k), n = a.shape, b.shape[2]
+    work = scratch(threads * (m * k + k * n + m * n) * STACK_LANES, sum_dtype(a.dtype))
+    work = work.reshape(threads, -1, STACK_LANES)
+    parallel_for(_lanes_items, ceil_div(count, ITEMS_PER_TASK), threads, (a, b, c, work))
+
+
+@task
+def _lanes_items(args, slot, index):
+    a, b, c, work = args
+    (count, m, k), n = a.shape, b.shape[2]
+    x = work[slot, : m * k]
+    y = work[slot, m * k : (m + n) * k]
+    z = work[slot, (m + n) * k :]
+    first = index * ITEMS_PER_TASK
+    for start in range(first, min(first + ITEMS_PER_TASK, count), STACK_LANES):
+        items = min(STACK_LANES, count - start)
+        _spread(a[start : start + items], x)
+        _spread(b[start : start + items], y)
+        _multiply_lanes(x, y, z, k, n)
+        for t in range(items):
+            for i in range(m):
+                for j in range(n):
+                    c[start + t, i, j] = narrow(z[i * n + j, t], c.dtype)
+
+
+@njit
+def _spread(
+    source,  # in (items, rows, cols)
+    target,  # out (rows * cols, lanes)
+):
+    items, rows, cols = source.shape
+    if items < STACK_LANES:
+        target[:] = 0
+    for i in range(rows):
+        for j in range(cols):
+            for t in range(items):
+                target[i * cols + j, t] = widen(source[t, i, j])
+
+
+@njit
+def _multiply_lanes(
+    x,  # in (m * k, lanes)
+    y,  # in (k * n, lanes)
+    z,  # out (m * n, lanes)
+    k,
+    n,
+):
+    z[:] = 0
+    for i in range(x.shape[0] // k):
+        for j in range(n):
+            sums = z[i * n + j]
+            for p in range(k):
+                left, right = x[i * k + p], y[p * n + j]
+                for lane in range(STACK_LANES):
+                    sums[lane] = multiply_add(sums[lane], left[lane], right[lane])

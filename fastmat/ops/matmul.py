@@ -1,0 +1,312 @@
+"""Products of matrices and vectors: NumPy's semantics on kernels for every dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastmat.core.arrays import Array, as_array, like, native
+from fastmat.core.checks import check_out
+from fastmat.core.dtypes import DType, kernel_name, unsupported
+from fastmat.ops.stacks import each_stack
+
+_products: dict[Any, Callable[..., None]] = {}  # entry points, by dtype
+_ndarray = np.ndarray
+_empty = np.empty
+
+
+def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
+    """Matrix product of two arrays, as `numpy.matmul`.
+
+    Parameters
+    ----------
+    x1, x2
+        Array-likes, not scalars: ``(..., m, k)`` and ``(..., k, n)``, whose leading axes
+        broadcast; ``(k,)`` counts as ``(1, k)`` on the left and as ``(k, 1)`` on the right,
+        and the added axis is removed from the result. Any strides; no operand is copied whole
+        unless it is unaligned, byte-swapped or of another dtype than the product.
+    out
+        Where to store the result, ``(..., m, n)``. It may overlap the inputs.
+    dtype
+        The dtype to compute in and to return; by default NumPy's promotion of both inputs.
+
+    Returns
+    -------
+    array ``(..., m, n)``
+        In the library of the inputs: NumPy's, or that of the first input with ``__dlpack__``.
+
+    Raises
+    ------
+    ValueError
+        For scalars, shapes that do not fit, and an `out` of the wrong shape or read-only.
+    TypeError
+        For dtypes other than bool, integers, float16, bfloat16, float32, float64, complex64
+        and complex128, and where casting to `dtype` or to that of `out` is not of the same kind.
+
+    Notes
+    -----
+    float16 and bfloat16 are summed in float32 and rounded once; integers wrap around; a product
+    of booleans is the or of ands. Floating-point results obey
+    ``abs(error) <= 2 * k * eps * (abs(x1) @ abs(x2))`` and have the same bits for any number of
+    threads and any memory layout. The algorithm is that of BLIS [1]_.
+
+    References
+    ----------
+    .. [1] F. G. Van Zee and R. A. van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS
+       Functionality", ACM Transactions on Mathematical Software 41(3), 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> a = np.arange(6, dtype=np.int32).reshape(2, 3)
+    >>> fm.matmul(a, a.T)
+    array([[ 5, 14],
+           [14, 50]], dtype=int32)
+    >>> fm.matmul(np.ones((7, 2, 3)), np.ones(3)).shape
+    (7, 2)
+    """
+    if out is None and dtype is None and type(x1) is _ndarray is type(x2):
+        product = _products.get(x1.dtype)
+        if (
+            product is not None
+            and x1.dtype is x2.dtype
+            and x1.ndim == 2 == x2.ndim
+            and x1.flags.aligned
+            and x2.flags.aligned
+        ):
+            m, k = x1.shape
+            if k == x2.shape[0]:
+                result = _empty((m, x2.shape[1]), x1.dtype)
+                product(x1, x2, result, 1, 0, 0, 0)
+                return result
+    return _general(x1, x2, out, dtype)
+
+
+def _general(x1: Any, x2: Any, out: Any, dtype: Any) -> Any:
+    a, b, result_dtype = _operands(x1, x2, dtype)
+    if a.ndim == 0 or b.ndim == 0:
+        which = "x1" if a.ndim == 0 else "x2"
+        raise ValueError(f"{which} is a scalar; matmul wants arrays of one or more dimensions")
+    k = b.shape[-2] if b.ndim > 1 else b.shape[0]
+    if a.shape[-1] != k:
+        raise ValueError(
+            f"x1 has shape {a.shape} and x2 has shape {b.shape}: the last dimension of x1, "
+            f"{a.shape[-1]}, must equal the {'second last' if b.ndim > 1 else 'only'} "
+            f"dimension of x2, {k}"
+        )
+    left = a[np.newaxis] if a.ndim == 1 else a
+    right = b[:, np.newaxis] if b.ndim == 1 else b
+    removed = [axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1]
+    return _into(_multiply, left, right, removed, (x1, x2), result_dtype, out)
+
+
+def matvec(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
+    """Product of matrices and vectors, as `numpy.matvec`.
+
+    Parameters
+    ----------
+    x1
+        Matrices ``(..., m, k)``.
+    x2
+        Vectors ``(..., k)``.
+    out
+        Where to store the result, ``(..., m)``. It may overlap the inputs.
+    dtype
+        The dtype to compute in and to return; by default NumPy's promotion of both inputs.
+
+    Returns
+    -------
+    array ``(..., m)``
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `matmul`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> fm.matvec(np.array([[1, 2], [3, 4]]), np.array([10, 1]))
+    array([12, 34])
+    """
+    a, b, result_dtype = _operands(x1, x2, dtype)
+    _check_ranks("matvec", a, 2, b, 1)
+    _check_lengths(a, a.shape[-1], b, b.shape[-1])
+    return _into(_multiply, a, b[..., np.newaxis], [-1], (x1, x2), result_dtype, out)
+
+
+def vecmat(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
+    """Product of vectors, complex conjugated, and matrices, as `numpy.vecmat`.
+
+    Parameters
+    ----------
+    x1
+        Vectors ``(..., k)``; their complex conjugates are taken.
+    x2
+        Matrices ``(..., k, n)``.
+    out
+        Where to store the result, ``(..., n)``. It may overlap the inputs.
+    dtype
+        The dtype to compute in and to return; by default NumPy's promotion of both inputs.
+
+    Returns
+    -------
+    array ``(..., n)``
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `matmul`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> fm.vecmat(np.array([1j, 1]), np.array([[1, 2], [3, 4]]))
+    array([3.-1.j, 4.-2.j])
+    """
+    a, b, result_dtype = _operands(x1, x2, dtype)
+    _check_ranks("vecmat", a, 1, b, 2)
+    _check_lengths(a, a.shape[-1], b, b.shape[-2])
+    row = np.conj(a) if a.dtype.kind == "c" else a
+    return _into(_multiply, row[..., np.newaxis, :], b, [-2], (x1, x2), result_dtype, out)
+
+
+def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, dtype: Any = None) -> Any:
+    """Dot products of vectors, the first complex conjugated, as `numpy.vecdot`.
+
+    Parameters
+    ----------
+    x1, x2
+        Vectors of one length along `axis`; the other axes broadcast.
+    out
+        Where to store the result. It may overlap the inputs.
+    axis
+        The axis of the vectors.
+    dtype
+        The dtype to compute in and to return; by default NumPy's promotion of both inputs.
+
+    Returns
+    -------
+    array or scalar
+        The broadcast shape without `axis`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `matmul`; `numpy.exceptions.AxisError` (a ValueError) for an `axis` out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> fm.vecdot(np.array([[3, 4], [1, 0]]), np.array([3, 4]))
+    array([25,  3])
+    """
+    a, b, result_dtype = _operands(x1, x2, dtype)
+    _check_ranks("vecdot", a, 1, b, 1)
+    a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
+    _check_lengths(a, a.shape[-1], b, b.shape[-1])
+    left, right = a[..., np.newaxis, :], b[..., np.newaxis]
+    return _into(_dot, left, right, [-2, -1], (x1, x2), result_dtype, out)
+
+
+def _operands(x1: Any, x2: Any, dtype: Any) -> tuple[Array, Array, DType]:
+    """Both inputs as arrays that kernels of the dtype of the product can read."""
+    a, b = as_array(x1, "x1"), as_array(x2, "x2")
+    for name, x in (("x1", a), ("x2", b)):
+        if kernel_name(x.dtype) is None:
+            raise unsupported(name, x.dtype)
+    promoted = np.result_type(a.dtype, b.dtype)
+    if dtype is not None:
+        promoted = np.dtype(dtype)
+        for name, x in (("x1", a), ("x2", b)):
+            if not np.can_cast(x.dtype, promoted, "same_kind"):
+                raise TypeError(
+                    f"{name} has dtype {x.dtype}, which cannot be cast to dtype={promoted} "
+                    "under the rule 'same_kind'"
+                )
+    if kernel_name(promoted) is None:
+        raise unsupported("the product", promoted)
+    promoted = promoted.newbyteorder("=")
+    converted = (x.astype(promoted, order="K", copy=False) for x in (a, b))
+    a, b = (native(x) for x in converted)
+    return a, b, promoted
+
+
+def _check_ranks(operation: str, a: Array, a_rank: int, b: Array, b_rank: int) -> None:
+    for name, x, rank in (("x1", a, a_rank), ("x2", b, b_rank)):
+        if x.ndim < rank:
+            raise ValueError(
+                f"{name} has shape {x.shape}; {operation} wants {rank} or more dimensions"
+            )
+
+
+def _check_lengths(a: Array, a_length: int, b: Array, b_length: int) -> None:
+    if a_length != b_length:
+        raise ValueError(
+            f"x1 has shape {a.shape} and x2 has shape {b.shape}: "
+            f"the lengths to sum over, {a_length} and {b_length}, must be equal"
+        )
+
+
+def _into(
+    compute: Callable[[Array, Array, Array], None],
+    a: Array,
+    b: Array,
+    removed: list[int],
+    inputs: tuple[Any, Any],
+    dtype: DType,
+    out: Any,
+) -> Any:
+    """Allocate or check the result (without the `removed` axes), compute it, hand it over."""
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        shapes = " and ".join(str(np.shape(x)) for x in inputs)
+        raise ValueError(f"x1 and x2 have shapes {shapes}, which do not broadcast") from None
+    full = (*batch, a.shape[-2], b.shape[-1])
+    axes = tuple(axis % len(full) for axis in removed)
+    shape = tuple(n for axis, n in enumerate(full) if axis not in axes)
+    if out is None:
+        result = np.empty(shape, dtype)
+        compute(a, b, np.expand_dims(result, axes) if axes else result)
+        return like(result, *inputs)
+    target = check_out(out, shape, dtype)
+    direct = (
+        target.dtype == dtype
+        and target.flags.aligned
+        and not any(np.may_share_memory(target, x) for x in (a, b))
+    )
+    result = target if direct else np.empty(shape, dtype)
+    compute(a, b, np.expand_dims(result, axes) if axes else result)
+    if not direct:
+        np.copyto(target, result, casting="same_kind")
+    return out
+
+
+def _entry(kernel: str, dtype: DType) -> Callable[..., None]:
+    from fastmat.cpu import matmul as kernels
+
+    entry: Callable[..., None] = getattr(kernels, kernel).entry(dtype)
+    return entry
+
+
+def _multiply(a: Array, b: Array, out: Array) -> None:
+    product = _products.get(out.dtype)
+    if product is None:
+        product = _products[out.dtype] = _entry("matmul", out.dtype)
+    if out.size:
+        for run in each_stack(a, b, out):
+            product(*run)
+
+
+def _dot(a: Array, b: Array, out: Array) -> None:
+    dot = _entry("vecdot", out.dtype)
+    if out.size:
+        for run in each_stack(a, b, out):
+            dot(*run)

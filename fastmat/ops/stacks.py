@@ -1,0 +1,84 @@
+"""Stacks of matrices as kernels take them: a first item, a count, and steps in bytes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastmat.core.arrays import Array
+
+Stack = tuple[Array, Array, Array, int, int, int, int]
+
+
+def each_stack(a: Array, b: Array, out: Array) -> Iterator[Stack]:
+    """Cut stacks of products into runs of equal steps.
+
+    Parameters
+    ----------
+    a, b
+        ``(..., m, k)`` and ``(..., k, n)``, whose leading axes broadcast to those of `out`.
+    out
+        ``(..., m, n)``, not empty.
+
+    Yields
+    ------
+    a, b, out : the first matrices of a run
+    count : the length of the run
+    a_step, b_step, out_step : bytes from item to item
+    """
+    batch = out.shape[:-2]
+    if not batch:
+        yield a, b, out, 1, 0, 0, 0
+        return
+    a, b = (
+        x if x.shape[:-2] == batch else np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b)
+    )
+    arrays = (a, b, out)
+    start, stop = _longest_run(batch, arrays)
+    count = math.prod(batch[start:stop])
+    steps = [x.strides[stop - 1] if count > 1 else 0 for x in arrays]
+    as_rows = _is_one_product(arrays, count, steps)
+    run: tuple[Any, ...] = (slice(None) if as_rows else 0,) * (stop - start)
+    for before in itertools.product(*map(range, batch[:start])):
+        for after in itertools.product(*map(range, batch[stop:])):
+            x, y, z = (array[(*before, *run, *after)] for array in arrays)
+            if as_rows:
+                y = y[(0,) * (y.ndim - 2)]
+                yield x.reshape(-1, x.shape[-1]), y, z.reshape(-1, z.shape[-1]), 1, 0, 0, 0
+            else:
+                yield x, y, z, count, steps[0], steps[1], steps[2]
+
+
+def _longest_run(batch: tuple[int, ...], arrays: tuple[Array, ...]) -> tuple[int, int]:
+    """The neighbouring axes, with most items, that all arrays walk through in equal steps."""
+    best = (0, 1)
+    start = 0
+    for stop in range(1, len(batch) + 1):
+        if stop > 1 and not all(_joined(batch, x, stop - 2) for x in arrays):
+            start = stop - 1
+        if math.prod(batch[start:stop]) > math.prod(batch[best[0] : best[1]]):
+            best = (start, stop)
+    return best
+
+
+def _joined(batch: tuple[int, ...], x: Array, axis: int) -> bool:
+    """Whether a step along this axis is as long as the whole next one."""
+    return x.strides[axis] == batch[axis + 1] * x.strides[axis + 1]
+
+
+def _is_one_product(arrays: tuple[Array, ...], count: int, steps: list[int]) -> bool:
+    """Whether all items share b, and those of a and out lie like the rows of one matrix."""
+    a, _, out = arrays
+    rows = a.shape[-2]
+    return (
+        count > 1
+        and steps[1] == 0
+        and all(
+            rows == 1 or step == rows * x.strides[-2]
+            for x, step in ((a, steps[0]), (out, steps[2]))
+        )
+    )
