@@ -1,18 +1,33 @@
-"""Compiled kernels: one specialization per kernel and dtype, compiled on first use."""
+"""Compiled kernels: one specialization per kernel and dtype, compiled on first use.
+
+A kernel calls another, and a user's function calls a kernel, through a symbol named after kernel
+and dtype. So nobody's machine code holds a copy of anybody else's: a kernel is optimized once, a
+user's function that multiplies compiles in milliseconds, and one that was cached on disk uses
+the kernels of the fastmat that is installed when it is loaded.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils, errors
+from numba.core.imputils import lower_constant
+from numba.extending import intrinsic, models, register_model, typeof_impl
 
 from fastmat.core.cache import KernelCache
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.mathfn import NUMBA_DTYPES
+
+Signature = Callable[[types.Type], tuple[types.Type, ...]]
 
 _lock = threading.RLock()
 
@@ -33,44 +48,116 @@ class Kernel:
     Parameters
     ----------
     function
-        The body, in the Python that Numba compiles.
+        The body, in the Python that Numba compiles. It returns nothing.
     signature
         Maps a Numba dtype to the types of the arguments.
+    dtypes
+        Names of the dtypes that the kernel can be compiled for.
     """
 
     def __init__(
-        self, function: Callable[..., None], signature: Callable[[types.Type], tuple[types.Type, ...]]
+        self, function: Callable[..., None], signature: Signature, dtypes: Iterable[str]
     ) -> None:
-        self.__name__ = function.__name__
-        self.__doc__ = function.__doc__
+        functools.update_wrapper(self, function)
         self.signature = signature
+        self.dtypes = tuple(dtypes)
         self.dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
         self.dispatcher._cache = KernelCache(function)
 
-    def specialize(self, dtype: types.Type) -> Any:
-        """The dispatcher, with the specialization for this Numba dtype compiled or loaded.
-
-        It compiles nothing else afterwards, so that callers in njit code share the strided
-        specialization whatever the layouts of their arrays.
-        """
-        signature = self.signature(dtype)
-        with _lock:
-            if signature not in self.dispatcher.overloads:
-                self.dispatcher.disable_compile(False)
-                self.dispatcher.compile(signature)
-                self.dispatcher.disable_compile()
-        return self.dispatcher
-
     def entry(self, dtype: np.dtype[Any]) -> Callable[..., None]:
         """The entry point for this dtype: callable from Python with arrays of just that dtype."""
-        numba_dtype = NUMBA_DTYPES[str(kernel_name(dtype))]
-        dispatcher = self.specialize(numba_dtype)
-        entry: Callable[..., None] = dispatcher.overloads[self.signature(numba_dtype)].entry_point
+        name = kernel_name(dtype)
+        assert name is not None
+        entry: Callable[..., None] = self.load(name).entry_point
         return entry
+
+    def load(self, name: str) -> Any:
+        """Compile the specialization for the dtype of this name, or load it from the disk."""
+        signature = self.signature(NUMBA_DTYPES[name])
+        with _lock:
+            if signature not in self.dispatcher.overloads:
+                self.dispatcher.compile(signature)
+                result = self.dispatcher.overloads[signature]
+                address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+                llvm.add_symbol(self.symbol(name), address)
+            return self.dispatcher.overloads[signature]
+
+    def symbol(self, name: str) -> str:
+        """What the specialization for the dtype of this name is called in machine code."""
+        return f"{self.__module__}.{self.__name__}.{name}"
 
 
 def kernel(
-    signature: Callable[[types.Type], tuple[types.Type, ...]],
+    signature: Signature, dtypes: Iterable[str] = tuple(NUMBA_DTYPES)
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Decorator: make a function a `Kernel` with these argument types per dtype."""
-    return lambda function: Kernel(function, signature)
+    return lambda function: Kernel(function, signature, dtypes)
+
+
+class _KernelType(types.Opaque):  # type: ignore[misc]
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        super().__init__(f"Kernel({kernel.symbol('*')})")
+
+
+register_model(_KernelType)(models.OpaqueModel)
+
+
+@typeof_impl.register(Kernel)
+def _typeof_kernel(value: Kernel, context: Any) -> _KernelType:
+    return _KernelType(value)
+
+
+@lower_constant(_KernelType)
+def _constant_kernel(context: Any, builder: Any, type_: Any, value: Any) -> Any:
+    return context.get_dummy_value()
+
+
+@intrinsic
+def call(typingctx, kernel, element, args):  # type: ignore[no-untyped-def]
+    """Call a kernel's specialization for a dtype, in compiled code, with a tuple of arguments."""
+    name = next(name for name, dtype in NUMBA_DTYPES.items() if dtype == element.dtype)
+    wanted = kernel.kernel.signature(element.dtype)
+    for got, want in zip(args, wanted, strict=True):
+        if typingctx.can_convert(got, want) is None:
+            raise errors.TypingError(f"{kernel.kernel.__name__} got {got}, wants {want}")
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        kernel.kernel.load(name)
+        library = context.active_code_library
+        library._reload_init.add(_Reload(kernel.kernel, name))
+        convention = context.call_conv
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            convention.get_function_type(types.void, wanted),
+            kernel.kernel.symbol(name),
+        )
+        passed = [
+            context.cast(builder, value, got, want)
+            for value, got, want in zip(
+                cgutils.unpack_tuple(builder, values[2], len(args)), args, wanted, strict=True
+            )
+        ]
+        status, _ = convention.call_function(builder, function, types.void, wanted, passed)
+        with cgutils.if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
+        return context.get_dummy_value()
+
+    return types.void(kernel, element, args), codegen
+
+
+class _Reload:
+    """Loads a kernel before a function that was cached on disk and calls it."""
+
+    def __init__(self, kernel: Kernel, name: str) -> None:
+        self.key = (kernel.__module__, kernel.__name__, name)
+
+    def __call__(self) -> None:
+        module, kernel, name = self.key
+        getattr(importlib.import_module(module), kernel).load(name)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Reload) and self.key == other.key

@@ -35,6 +35,8 @@ DIRECT_WORK = 32**3  # m * n * k up to which a product is not packed
 SERIAL_WORK = 32**3  # m * n * k up to which one thread is faster than several
 STACK_WORK = 256**3  # m * n * k up to which an item of a stack is one thread's work
 LANES_SIDE = 4  # m, n and k up to which the items of a stack are computed in lanes
+SPLIT_AREA = 128**2  # m * n up to which long sums are split
+SPLIT_PIECES = 64  # into how many pieces, at the most
 STACK_LANES = 16  # items of a stack of tiny products that are computed at once
 ITEMS_PER_TASK = 64  # items of a stack of small products
 ROWS_PER_TASK = 64  # rows of a matrix-vector product, along rows
@@ -53,6 +55,7 @@ class Tile:
     block_rows: int  # MC: rows of a that one task packs
     block_cols: int  # NC: columns of b that are packed at once
     unroll: int  # steps of k in one turn of the loop
+    split_depth: int  # least length of a piece of a long sum that is split
     direct_rows: int  # rows of a small product that are computed at once
 
     @property
@@ -85,6 +88,7 @@ def tile(dtype):
         block_rows=int(E_("MC", 144)),
         block_cols=int(E_("NC", 4096)),
         unroll=4,
+        split_depth=2048,
         direct_rows=8,
     )
 
@@ -111,9 +115,7 @@ block_rows = _constant(lambda t: t.block_rows)
 block_cols = _constant(lambda t: t.block_cols)
 lanes = _constant(lambda t: t.lanes)
 direct_rows = _constant(lambda t: t.direct_rows)
-split_area = _constant(lambda t: 128 * 128)  # entries of a product whose long sums are split
-split_depth = _constant(lambda t: 8 * t.depth)  # least length of a piece of them
-split_parts = _constant(lambda t: 64)  # pieces at the most
+split_depth = _constant(lambda t: t.split_depth)
 dot_lanes = _constant(lambda t: t.dot_lanes)
 
 

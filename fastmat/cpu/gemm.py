@@ -5,10 +5,11 @@ ACM TOMS 41(3), 2015. Sums over k are split by the block depth alone, so the bit
 result depend on the shape, never on threads or strides.
 """
 
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
-from fastmat.core.mathfn import boolean, narrow, widen
+from fastmat.core.compile import kernel, reads, writes
+from fastmat.core.mathfn import accumulator
 from fastmat.cpu.blocking import (
     block_cols,
     block_rows,
@@ -86,26 +87,24 @@ def _merge_numbers(
                     value = complex(tile[i, j], tile[i, width + j])
                     c[i, j] = c[i, j] + value if accumulate else value
 
-    elif c.dtype == boolean:
+    elif c.dtype == types.uint8:
 
         def merge(tile, c, accumulate):
             for i in range(c.shape[0]):
                 for j in range(c.shape[1]):
-                    old = widen(c[i, j]) if accumulate else types.uint8(0)
-                    c[i, j] = narrow(old | tile[i, j], c.dtype)
+                    c[i, j] = c[i, j] | tile[i, j] if accumulate else tile[i, j]
 
     else:
 
         def merge(tile, c, accumulate):
             for i in range(c.shape[0]):
                 for j in range(c.shape[1]):
-                    value = c.dtype.type(tile[i, j])
-                    c[i, j] = c[i, j] + value if accumulate else value
+                    c[i, j] = c[i, j] + tile[i, j] if accumulate else tile[i, j]
 
     return merge
 
 
-@njit
+@kernel(lambda t: (reads(t, 2), reads(t, 2), writes(accumulator(t), 2), types.intp))
 def gemm(
     a,  # in (m, k)
     b,  # in (k, n)
@@ -127,7 +126,7 @@ def gemm(
     b_packed = scratch(n_max * k_max * parts(element), scalar)
     a_scratch = scratch(threads * height * k_max * parts(element), scalar).reshape(threads, -1)
     tiles = scratch(threads * rows * cols * parts(element), scalar).reshape(threads, rows, -1)
-    c_direct = _same(c.dtype, scalar) and c.strides[1] == c.itemsize
+    c_direct = parts(element) == 1 and c.strides[1] == c.itemsize
     for j in range(0, n, n_max):
         j_end = min(n, j + n_max)
         panels_b = ceil_div(j_end - j, cols)
@@ -152,13 +151,3 @@ def gemm(
                     tiles,
                 ),
             )
-
-
-def _same(x, y):
-    raise TypeError("only for compiled code")
-
-
-@overload(_same)
-def _same_dtype(x, y):
-    same = x.dtype == y.dtype
-    return lambda x, y: same

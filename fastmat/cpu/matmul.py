@@ -1,32 +1,32 @@
-"""Products of matrices and of stacks of them: which path serves which shape.
+"""Products of matrices and of stacks of them: which kernel serves which shape.
 
-The choice depends on shapes, dtypes and strides, never on the number of threads, and every path
-adds up the products of one entry in an order that its shape fixes.
+The choice depends on shapes, dtypes and strides, never on the number of threads, and every
+kernel adds up the products of one entry in an order that its shape fixes.
 """
 
 from numba import njit, types
 from numba.extending import overload
 
-from fastmat.core.compile import kernel, reads, writes
+from fastmat.core.compile import call, kernel, reads, writes
 from fastmat.core.mathfn import accumulator, narrow
 from fastmat.cpu.blocking import (
+    DIRECT_WORK,
     LANES_SIDE,
     SERIAL_WORK,
+    SPLIT_AREA,
+    SPLIT_PIECES,
     STACK_LANES,
     STACK_WORK,
     ceil_div,
     depth,
-    split_area,
     split_depth,
-    split_parts,
 )
 from fastmat.cpu.gemm import gemm
-from fastmat.cpu.matvec import matvec, plus
-from fastmat.cpu.matvec import vecdot as vecdot_rows
+from fastmat.cpu.matvec import matvec, pairs, plus
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.simd import stack
-from fastmat.cpu.small import direct, direct_stack, lanes_stack
+from fastmat.cpu.small import direct, in_lanes, is_direct
 
 
 def _stack_types(t):
@@ -45,25 +45,22 @@ def matmul(
 ):
     """c = a @ b, for a stack of matrices or (count = 1) for one."""
     (m, k), n = a.shape, b.shape[1]
+    work = m * n * k
+    threads = num_threads() if count * work > SERIAL_WORK else 1
+    a_items, b_items, c_items = (
+        stack(a, count, a_step),
+        stack(b, count, b_step),
+        stack(c, count, c_step),
+    )
     if count * m * n == 0:
         return
-    if count == 1:
-        if m * n * k > SERIAL_WORK:
-            _product(a, b, c, num_threads())
-        else:
-            _product(a, b, c, 1)
-        return
-    threads = num_threads() if count * m * n * k > SERIAL_WORK else 1
-    a_items, b_items = stack(a, count, a_step), stack(b, count, b_step)
-    c_items = stack(c, count, c_step)
     if k == 0:
-        for t in range(count):
-            _fill_zero(c_items[t])
-    elif max(m, n, k) <= LANES_SIDE and count >= STACK_LANES:
-        lanes_stack(a_items, b_items, c_items, threads)
-    elif direct_stack(a_items, b_items, c_items, threads):
-        return
-    elif m * n * k <= STACK_WORK:
+        _fill_zero(c_items)
+    elif count >= STACK_LANES and max(m, n, k) <= LANES_SIDE:
+        call(in_lanes, a.dtype, (a_items, b_items, c_items, threads))
+    elif work <= DIRECT_WORK and k <= depth(a.dtype) and min(m, n) > 1:
+        _small(a_items, b_items, c_items, threads)
+    elif count > 1 and work <= STACK_WORK:
         parallel_for(_item, count, threads, (a_items, b_items, c_items))
     else:
         for t in range(count):
@@ -82,27 +79,46 @@ def vecdot(
 ):
     """c = conj(a) @ b, for a stack of pairs of vectors."""
     k = a.shape[1]
-    rows = stack(a, count, a_step)[:, 0]
-    columns = stack(b, count, b_step)[:, :, 0]
-    results = stack(c, count, c_step)[:, 0, 0]
-    if k:
-        vecdot_rows(rows, columns, results, num_threads() if count * k > SERIAL_WORK else 1)
+    results = stack(c, count, c_step)
+    if k == 0:
+        _fill_zero(results)
     else:
-        for i in range(count):
-            results[i] = narrow(0, c.dtype)
+        rows = stack(a, count, a_step)[:, 0]
+        columns = stack(b, count, b_step)[:, :, 0]
+        threads = num_threads() if count * k > SERIAL_WORK else 1
+        call(pairs, a.dtype, (rows, columns, results[:, 0, 0], threads))
+
+
+@njit
+def _fill_zero(
+    c,  # out (count, m, n)
+):
+    for t in range(c.shape[0]):
+        for i in range(c.shape[1]):
+            for j in range(c.shape[2]):
+                c[t, i, j] = narrow(0, c.dtype)
+
+
+def _small(a, b, c, threads):
+    raise TypeError("only for compiled code")
+
+
+@overload(_small, inline="always")
+def _small_products(
+    a,  # in (count, m, k)
+    b,  # in (count, k, n)
+    c,  # out (count, m, n)
+    threads,
+):
+    if is_direct(a.dtype):
+        return lambda a, b, c, threads: call(direct, a.dtype, (a, b, c, threads))
+    return lambda a, b, c, threads: call(in_lanes, a.dtype, (a, b, c, threads))
 
 
 @task
 def _item(args, slot, index):
     a, b, c = args
     _product(a[index], b[index], c[index], 1)
-
-
-@njit
-def _fill_zero(c):
-    for i in range(c.shape[0]):
-        for j in range(c.shape[1]):
-            c[i, j] = narrow(0, c.dtype)
 
 
 @njit
@@ -113,27 +129,27 @@ def _product(
     threads,
 ):
     (m, k), n = a.shape, b.shape[1]
-    if k == 0:
-        _fill_zero(c)
-    elif n == 1:
-        matvec(a, b[:, 0], c[:, 0], threads)
+    if n == 1:
+        call(matvec, a.dtype, (a, b[:, 0], c[:, 0], threads))
     elif m == 1:
-        matvec(b.T, a[0], c[0], threads)
-    elif direct(a, b, c):
-        return
-    elif m * n <= split_area(a.dtype) and k > split_depth(a.dtype):
+        call(matvec, a.dtype, (b.T, a[0], c[0], threads))
+    elif m * n <= SPLIT_AREA and k > split_depth(a.dtype):
         _split_k(a, b, c, threads)
-    elif c.strides[1] != c.itemsize and c.strides[0] == c.itemsize:
-        _blocked(b.T, a.T, c.T, threads)
     else:
         _blocked(a, b, c, threads)
 
 
 @njit
-def _split_k(a, b, c, threads):
+def _split_k(
+    a,  # in (m, k)
+    b,  # in (k, n)
+    c,  # out (m, n)
+    threads,
+):
     """Long sums for few entries: pieces of k at a time, added up in order."""
     (m, k), n = a.shape, b.shape[1]
-    piece = max(split_depth(a.dtype), ceil_div(ceil_div(k, split_parts(a.dtype)), depth(a.dtype)) * depth(a.dtype))
+    steps = depth(a.dtype)
+    piece = max(split_depth(a.dtype), ceil_div(k, SPLIT_PIECES * steps) * steps)
     pieces = ceil_div(k, piece)
     partial = scratch(pieces * m * n, sum_dtype(a.dtype)).reshape(pieces, m, n)
     parallel_for(_piece, pieces, threads, (a, b, partial, piece))
@@ -149,7 +165,7 @@ def _split_k(a, b, c, threads):
 def _piece(args, slot, index):
     a, b, partial, piece = args
     p0, p1 = index * piece, min((index + 1) * piece, a.shape[1])
-    gemm(a[:, p0:p1], b[p0:p1], partial[index], 1)
+    call(gemm, a.dtype, (a[:, p0:p1], b[p0:p1], partial[index], 1))
 
 
 def _blocked(a, b, c, threads):
@@ -157,16 +173,28 @@ def _blocked(a, b, c, threads):
 
 
 @overload(_blocked)
-def _blocked_product(a, b, c, threads):
-    """The blocked product; where the dtype of c is shorter than that of sums, rounded once."""
-    if accumulator(c.dtype) != types.float32 or c.dtype == types.float32:
-        return lambda a, b, c, threads: gemm(a, b, c, threads)
+def _blocked_product(
+    a,  # in (m, k)
+    b,  # in (k, n)
+    c,  # out (m, n)
+    threads,
+):
+    """The blocked product, with the rows of c side by side, rounded to the dtype of c."""
+    if accumulator(c.dtype) == c.dtype:
 
-    def rounded(a, b, c, threads):
-        sums = scratch(c.size, sum_dtype(c.dtype)).reshape(c.shape)
-        gemm(a, b, sums, threads)
-        for i in range(c.shape[0]):
-            for j in range(c.shape[1]):
-                c[i, j] = narrow(sums[i, j], c.dtype)
+        def blocked(a, b, c, threads):
+            if c.strides[1] != c.itemsize and c.strides[0] == c.itemsize:
+                call(gemm, a.dtype, (b.T, a.T, c.T, threads))
+            else:
+                call(gemm, a.dtype, (a, b, c, threads))
 
-    return rounded
+    else:
+
+        def blocked(a, b, c, threads):
+            sums = scratch(c.size, sum_dtype(a.dtype)).reshape(c.shape)
+            call(gemm, a.dtype, (a, b, sums, threads))
+            for i in range(c.shape[0]):
+                for j in range(c.shape[1]):
+                    c[i, j] = narrow(sums[i, j], c.dtype)
+
+    return blocked

@@ -8,6 +8,7 @@ the same bits. Long sums are cut into chunks of fixed length.
 from numba import njit, types
 from numba.extending import overload
 
+from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.mathfn import accumulator, narrow, widen
 from fastmat.cpu.blocking import (
     COLUMN_ROWS,
@@ -23,7 +24,7 @@ from fastmat.cpu.scratch import scalar_dtype, scratch, sum_dtype
 from fastmat.cpu.simd import address, contiguous, lane_sum, lane_sums, multiply_add
 
 
-@njit
+@kernel(lambda t: (reads(t, 2), reads(t, 1), writes(t, 1), types.intp))
 def matvec(
     a,  # in (m, k)
     x,  # in (k,)
@@ -48,8 +49,8 @@ def matvec(
     _add_chunks(partial, y)
 
 
-@njit
-def vecdot(
+@kernel(lambda t: (reads(t, 2), reads(t, 2), writes(t, 1), types.intp))
+def pairs(
     a,  # in (count, k)
     b,  # in (count, k)
     y,  # out (count,)

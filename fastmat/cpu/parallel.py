@@ -15,7 +15,7 @@ from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
 
 i8, i64 = ir.IntType(8), ir.IntType(64)
-_CALL = ir.FunctionType(ir.VoidType(), [i8.as_pointer(), i64, i64])
+_CALL = ir.FunctionType(ir.VoidType(), [i8.as_pointer(), i8.as_pointer(), i64, i64])
 
 
 class Task:
@@ -53,27 +53,35 @@ def _constant_task(context, builder, type_, value):
     return context.get_dummy_value()
 
 
-@njit
+@njit(inline="always")
 def parallel_for(
     task,  # what to run
     count,  # number of tasks
     threads,  # number of slots: at most so many tasks run at once
     args,  # tuple handed to every task
 ):
+    entry, pinned, progress = _entry(task, args), _pin(args), _pin((0, 0))
     if threads < 2 or count < 2:
-        for index in range(count):
-            _invoke(task, args, 0, index)
+        _work(entry, pinned, progress, 0, count)
     else:
-        _run(_entry(task, args), _pin(args), _pin(0), count, min(threads, count))
+        _run(entry, pinned, progress, count, min(threads, count))
+    if _failures(progress, args):
+        raise MemoryError("no memory for the work space of a kernel")
+
+
+@njit
+def _work(entry, args, progress, slot, count):
+    """Claim tasks and do them until none is left."""
+    index = _claim(progress)
+    while index < count:
+        _call(entry, args, progress, slot, index)
+        index = _claim(progress)
 
 
 @njit(parallel=True, nogil=True)
-def _run(entry, args, claimed, count, slots):
+def _run(entry, args, progress, count, slots):
     for slot in prange(slots):
-        index = _claim(claimed)
-        while index < count:
-            _call(entry, args, slot, index)
-            index = _claim(claimed)
+        _work(entry, args, progress, slot, count)
 
 
 @intrinsic
@@ -98,21 +106,8 @@ def _signature(typingctx, task, args):
 
 
 @intrinsic
-def _invoke(typingctx, task, args, slot, index):
-    """Call the task."""
-    signature = _signature(typingctx, task, args)
-
-    def codegen(context, builder, _, values):
-        result = task.dispatcher.get_compile_result(signature)
-        context.add_linking_libs([result.library])
-        return context.call_internal(builder, result.fndesc, signature, values[1:])
-
-    return types.void(task, args, types.intp, types.intp), codegen
-
-
-@intrinsic
 def _entry(typingctx, task, args):
-    """Address of a C function (args pointer, slot, index) that calls the task."""
+    """Address of a C function (args, progress, slot, index) that calls the task."""
     signature = _signature(typingctx, task, args)
 
     def codegen(context, builder, _, values):
@@ -126,13 +121,15 @@ def _entry(typingctx, task, args):
             function = ir.Function(module, _CALL, name)
             function.linkage = "internal"
             inner = ir.IRBuilder(function.append_basic_block())
-            pointer, slot, index = function.args
+            pointer, progress, slot, index = function.args
             data = context.get_value_type(args)
             unpacked = inner.load(inner.bitcast(pointer, data.as_pointer()), typ=data)
             callee = context.declare_function(module, result.fndesc)
-            context.call_conv.call_function(
+            status, _ = context.call_conv.call_function(
                 inner, callee, signature.return_type, signature.args, [unpacked, slot, index]
             )
+            failed = inner.zext(status.is_error, i64)
+            inner.atomic_rmw("add", _counter(inner, progress, 1), failed, "monotonic")
             inner.ret_void()
         return builder.ptrtoint(function, i64)
 
@@ -149,23 +146,41 @@ def _pin(typingctx, value):
     return types.intp(value), codegen
 
 
+def _counter(builder, progress, which):
+    """Pointer to one of the two shared counters: tasks claimed, tasks failed."""
+    pointer = builder.bitcast(progress, i64.as_pointer())
+    return builder.gep(pointer, [ir.Constant(i64, which)], source_etype=i64)
+
+
 @intrinsic
-def _claim(typingctx, counter):
-    """Fetch and increment the shared counter at this address."""
+def _claim(typingctx, progress):
+    """The number of a task that nobody else will do."""
 
     def codegen(context, builder, signature, values):
-        pointer = builder.inttoptr(values[0], i64.as_pointer())
+        pointer = _counter(builder, builder.inttoptr(values[0], i64.as_pointer()), 0)
         return builder.atomic_rmw("add", pointer, ir.Constant(i64, 1), "monotonic")
 
     return types.intp(types.intp), codegen
 
 
 @intrinsic
-def _call(typingctx, entry, args, slot, index):
+def _failures(typingctx, progress, args):
+    """How many tasks ended with an exception. (Naming the arguments keeps them alive till here.)"""
+
     def codegen(context, builder, signature, values):
-        entry, args, slot, index = values
+        pointer = _counter(builder, builder.inttoptr(values[0], i64.as_pointer()), 1)
+        return builder.load(pointer, typ=i64)
+
+    return types.intp(types.intp, args), codegen
+
+
+@intrinsic
+def _call(typingctx, entry, args, progress, slot, index):
+    def codegen(context, builder, signature, values):
+        entry, args, progress, slot, index = values
         function = builder.inttoptr(entry, _CALL.as_pointer())
-        builder.call(function, [builder.inttoptr(args, i8.as_pointer()), slot, index])
+        pointers = [builder.inttoptr(value, i8.as_pointer()) for value in (args, progress)]
+        builder.call(function, [*pointers, slot, index])
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, types.intp, types.intp), codegen
+    return types.void(*[types.intp] * 5), codegen

@@ -16,17 +16,18 @@ def scratch(size, dtype):
     return raw[start : start + size]
 
 
-@intrinsic
-def sum_dtype(typingctx, dtype):
-    """The dtype that sums of products of this dtype are held in."""
-    return types.DType(accumulator(dtype.dtype))(dtype), _nothing
+def dtype_constant(function):
+    """A function from dtype to dtype, for use in compiled code."""
+
+    @intrinsic
+    def constant(typingctx, dtype):
+        def codegen(context, builder, signature, args):
+            return context.get_dummy_value()
+
+        return types.DType(function(dtype.dtype))(dtype), codegen
+
+    return constant
 
 
-@intrinsic
-def scalar_dtype(typingctx, dtype):
-    """The dtype of the real scalars that those sums consist of."""
-    return types.DType(real(dtype.dtype))(dtype), _nothing
-
-
-def _nothing(context, builder, signature, args):
-    return context.get_dummy_value()
+sum_dtype = dtype_constant(accumulator)  # what sums of products are held in
+scalar_dtype = dtype_constant(real)  # the real scalars that those sums consist of

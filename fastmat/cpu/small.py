@@ -1,15 +1,13 @@
 """Small products, read where they lie, and stacks of tiny ones, one item per SIMD lane."""
 
-from numba import njit
-from numba.extending import overload
+from numba import njit, types
 
-from fastmat.core.mathfn import narrow, real, widen
+from fastmat.core.compile import kernel, reads, writes
+from fastmat.core.mathfn import NUMBA_DTYPES, narrow, real, widen
 from fastmat.cpu.blocking import (
-    DIRECT_WORK,
     ITEMS_PER_TASK,
     STACK_LANES,
     ceil_div,
-    depth,
     direct_rows,
     lanes,
 )
@@ -18,59 +16,26 @@ from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.simd import address, multiply_add, multiply_rows
 
 
-def direct(a, b, c):
-    raise TypeError("only for compiled code")
+def is_direct(dtype):
+    """Whether numbers of this dtype are computed with as they are stored, and real."""
+    return real(dtype) == dtype
 
 
-@overload(direct)
-def _direct(
-    a,  # in (m, k)
-    b,  # in (k, n)
-    c,  # out (m, n)
-):
-    """c = a @ b without packing, if it is small and computed as it is stored; whether it is."""
-    if not _is_direct(a.dtype):
-        return lambda a, b, c: False
-
-    def direct(a, b, c):
-        (m, k), n = a.shape, b.shape[1]
-        small = m * n * k <= DIRECT_WORK and k <= depth(a.dtype)
-        if small:
-            _multiply(a, b, c, scratch((k + m) * n, a.dtype))
-        return small
-
-    return direct
+def _stack(t):
+    return reads(t, 3), reads(t, 3), writes(t, 3), types.intp
 
 
-def direct_stack(a, b, c, threads):
-    raise TypeError("only for compiled code")
-
-
-@overload(direct_stack)
-def _direct_stack(
+@kernel(_stack, (name for name, dtype in NUMBA_DTYPES.items() if is_direct(dtype)))
+def direct(
     a,  # in (count, m, k)
     b,  # in (count, k, n)
     c,  # out (count, m, n)
     threads,
 ):
-    """`direct` for every item of a stack."""
-    if not _is_direct(a.dtype):
-        return lambda a, b, c, threads: False
-
-    def direct_stack(a, b, c, threads):
-        (count, m, k), n = a.shape, b.shape[2]
-        small = m * n * k <= DIRECT_WORK and k <= depth(a.dtype)
-        if small:
-            work = scratch(threads * (k + m) * n, a.dtype).reshape(threads, -1)
-            tasks = ceil_div(count, ITEMS_PER_TASK)
-            parallel_for(_direct_items, tasks, threads, (a, b, c, work))
-        return small
-
-    return direct_stack
-
-
-def _is_direct(dtype):
-    return real(dtype) == dtype
+    """c = a @ b without packing, for each item of a stack."""
+    (count, m, k), n = a.shape, b.shape[2]
+    work = scratch(threads * (k + m) * n, a.dtype).reshape(threads, -1)
+    parallel_for(_direct_items, ceil_div(count, ITEMS_PER_TASK), threads, (a, b, c, work))
 
 
 @task
@@ -121,8 +86,8 @@ def _multiply(
                 c[i, j] = work[k * n + i * n + j]
 
 
-@njit
-def lanes_stack(
+@kernel(_stack)
+def in_lanes(
     a,  # in (count, m, k)
     b,  # in (count, k, n)
     c,  # out (count, m, n)
