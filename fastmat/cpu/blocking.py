@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 from numba import njit, types
-from numba.extending import overload
+from numba.extending import intrinsic
 
 from fastmat.core.mathfn import real
 
@@ -96,13 +96,12 @@ def tile(dtype):
 def _constant(value):
     """A function of a dtype that is a constant in compiled code."""
 
-    def constant(dtype):
-        return value(tile(dtype))
+    @intrinsic
+    def constant(typingctx, dtype):
+        def codegen(context, builder, signature, args):
+            return context.get_constant(types.intp, value(tile(dtype.dtype)))
 
-    @overload(constant)
-    def _constant(dtype):
-        number = value(tile(dtype.dtype))
-        return lambda dtype: number
+        return types.intp(dtype), codegen
 
     return constant
 

@@ -61,7 +61,7 @@ def matmul(
     elif work <= DIRECT_WORK and k <= depth(a.dtype) and min(m, n) > 1:
         _small(a_items, b_items, c_items, threads)
     elif count > 1 and work <= STACK_WORK:
-        parallel_for(_item, count, threads, (a_items, b_items, c_items))
+        parallel_for(_item, count, threads, (a_items, b_items, c_items, 1))
     else:
         for t in range(count):
             _product(a_items[t], b_items[t], c_items[t], threads)
@@ -117,8 +117,8 @@ def _small_products(
 
 @task
 def _item(args, slot, index):
-    a, b, c = args
-    _product(a[index], b[index], c[index], 1)
+    a, b, c, threads = args
+    _product(a[index], b[index], c[index], threads)
 
 
 @njit

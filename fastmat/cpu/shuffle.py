@@ -5,8 +5,6 @@ A tile of V x V items is V vectors of V items, moved as bits. It takes two trans
 cheap within lanes and for whole lanes only.)
 """
 
-import os
-
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -57,15 +55,13 @@ def transpose_line(typingctx, src, i, j, dst, p, q, streaming):
 @intrinsic
 def copy_line(typingctx, src, i, j, dst, p, q, streaming):
     """dst[p, q:q+V] = src[i, j:j+V], with V items in 64 bytes."""
+    return _signature(src, dst), _copy(LINE)
 
-    def codegen(context, builder, signature, args):
-        source, target, streaming = _operands(context, builder, signature, args)
-        size = _itemsize(context, signature.args[0])
-        line = _load(builder, source(0), _vector(size, LINE), size)
-        _store(builder, [line], [target(0)], size, streaming)
-        return context.get_dummy_value()
 
-    return _signature(src, dst), codegen
+@intrinsic
+def copy_lane(typingctx, src, i, j, dst, p, q, streaming):
+    """dst[p, q:q+V] = src[i, j:j+V], with V items in 16 bytes."""
+    return _signature(src, dst), _copy(LANE)
 
 
 @intrinsic
@@ -89,8 +85,7 @@ def _transpose(width):
         source, target, streaming = _operands(context, builder, signature, args)
         size = _itemsize(context, signature.args[0])
         lanes, side = width // LANE, LANE // size
-        load = _load_whole if os.environ.get("LOADS")=="whole" else _load_lanes
-        for lane, rows in enumerate(load(builder, source, size, lanes)):
+        for lane, rows in enumerate(_load_rows(builder, source, size, lanes)):
             targets = [target(lane * side + r) for r in range(side)]
             _store(builder, _transpose_lanes(builder, rows, size), targets, size, streaming)
         return context.get_dummy_value()
@@ -98,29 +93,26 @@ def _transpose(width):
     return codegen
 
 
-def _load_lanes(builder, source, size, lanes):
-    side = LANE // size
-    for lane in range(lanes):
-        rows = []
-        for r in range(side):
-            pieces = [
-                _load(builder, source(s * side + r, lane * LANE), _vector(size, LANE), size)
-                for s in range(lanes)
-            ]
-            rows.append(_concatenate(builder, pieces))
-        yield rows
+def _copy(width):
+    def codegen(context, builder, signature, args):
+        source, target, streaming = _operands(context, builder, signature, args)
+        size = _itemsize(context, signature.args[0])
+        items = _load(builder, source(0), _vector(size, width), size)
+        _store(builder, [items], [target(0)], size, streaming)
+        return context.get_dummy_value()
+
+    return codegen
 
 
-def _load_whole(builder, source, size, lanes):
+def _load_rows(builder, source, size, lanes):
+    """The rows of the tile by lanes: for each lane of its columns, a square of items per lane."""
     side = LANE // size
     columns = [[] for _ in range(lanes)]
     for r in range(side):
-        block = [
-            _load(builder, source(s * side + r), _vector(size, LANE * lanes), size)
-            for s in range(lanes)
-        ]
-        for column, vector in zip(columns, _exchange_lanes(builder, block), strict=True):
-            column.append(vector)
+        vector = _vector(size, LANE * lanes)
+        rows = [_load(builder, source(s * side + r), vector, size) for s in range(lanes)]
+        for column, lane in zip(columns, _exchange_lanes(builder, rows), strict=True):
+            column.append(lane)
     return columns
 
 
@@ -168,13 +160,6 @@ def _transpose_lanes(builder, rows, size):
         rows = [_shuffle(builder, *pair, mask) for pair in pairs for mask in (low, high)]
         distance *= 2
     return rows
-
-
-def _concatenate(builder, pieces):
-    while len(pieces) > 1:
-        both = list(range(2 * pieces[0].type.count))
-        pieces = [_shuffle(builder, x, y, both) for x, y in zip(pieces[::2], pieces[1::2], strict=True)]
-    return pieces[0]
 
 
 def _shuffle(builder, x, y, mask):
