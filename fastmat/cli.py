@@ -33,15 +33,15 @@ def parser() -> argparse.ArgumentParser:
         description="Check every kernel against NumPy, then time both in alternating blocks. "
         "The exit status is 1 if any result is wrong.",
     )
-    compare.add_argument("--quick", action="store_true", help="a few small cases, in 90 seconds")
+    compare.add_argument("--quick", action="store_true", help="a few small cases, about a minute")
     compare.add_argument(
         "--ops", nargs="+", metavar="OP", help="only these operations (default: all)"
     )
     compare.add_argument(
         "--threads",
         choices=["all", "one", "both"],
-        default="both",
-        help="time with all threads, with one thread for each library, or both (default)",
+        help="time with all threads (default with --quick), with one thread for each library, "
+        "or both (default)",
     )
     compare.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     compare.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios here (.png)")
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return compare.run(
         quick=options.quick,
         ops=options.ops,
-        threads=options.threads,
+        threads=options.threads or ("all" if options.quick else "both"),
         json_file=options.json,
         plot_file=options.plot,
     )

@@ -5,6 +5,8 @@ A maker takes an array and returns one of the same shape and values in its own l
 gives the memory around an array, so that a test can see writes that went astray.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 
 
@@ -37,7 +39,7 @@ def sliced_rows(x):
 def negative(x):
     """Negative strides along every axis."""
     backwards = tuple(slice(None, None, -1) for _ in x.shape)
-    return np.array(x[backwards], order="C")[backwards]
+    return np.array(x[backwards], order="C")[(*backwards, ...)]
 
 
 def negative_last(x):
@@ -160,3 +162,27 @@ def _view(base, where, values):
     view = base[(*where, ...)]
     view[...] = values
     return view
+
+
+@contextmanager
+def unmodified(*arrays):
+    """Assert that nothing in the memory behind these arrays changes, nor their layout."""
+
+    def state(x):
+        base = base_of(x)
+        return base.tobytes("A"), x.shape, x.strides, x.dtype, x.flags.writeable
+
+    arrays = [x for x in arrays if isinstance(x, np.ndarray)]
+    before = [state(x) for x in arrays]
+    yield
+    for x, was in zip(arrays, before, strict=True):
+        assert state(x) == was, f"an input of shape {x.shape} and dtype {x.dtype} was modified"
+
+
+def outside(x):
+    """What lies in the memory around a writable array, with the array itself blanked out."""
+    values = x.copy()
+    x[...] = np.zeros((), x.dtype)
+    around = base_of(x).tobytes("A")
+    x[...] = values
+    return around

@@ -2,7 +2,8 @@
 
 Each oracle gives the result in a dtype wider than the kernel's, so that its own rounding is
 small beside the bounds in `tolerances`; integers and bool come in the result dtype, exact.
-`rounded` brings a wide result to the dtype that the kernel returns.
+With ``exact=True`` the caller vouches that float64 holds every sum exactly, and the slow long
+double is not used. `rounded` brings a wide result to the dtype that the kernel returns.
 """
 
 from typing import NamedTuple
@@ -19,12 +20,12 @@ COMPLEX = (np.dtype("c8"), np.dtype("c16"))
 DTYPES = (*BOOL, *INTEGERS, *FLOATS, *COMPLEX)
 
 _WIDE = {
-    **dict.fromkeys(HALVES, np.float64),
-    np.dtype("f4"): np.float64,
+    **dict.fromkeys((*HALVES, np.dtype("f4")), np.float64),
     np.dtype("f8"): np.longdouble,
     np.dtype("c8"): np.complex128,
     np.dtype("c16"): np.clongdouble,
 }
+_EXACT = {**_WIDE, np.dtype("f8"): np.float64, np.dtype("c16"): np.complex128}
 
 
 class Product(NamedTuple):
@@ -46,14 +47,14 @@ def result_dtype(x1, x2, dtype=None):
     return np.dtype(np.result_type(x1.dtype, x2.dtype) if dtype is None else dtype)
 
 
-def widen(x, dtype):
+def widen(x, dtype, exact=False):
     """The array cast to the dtype of the product, then to the dtype that the oracle computes in."""
     dtype = np.dtype(dtype)
     x = np.asarray(x)
     if x.dtype == bool:  # any byte other than 0 is True
         x = np.ascontiguousarray(x).view(np.uint8) != 0
     x = x.astype(dtype)
-    return x.astype(_WIDE[dtype]) if dtype in _WIDE else x
+    return x.astype((_EXACT if exact else _WIDE).get(dtype, dtype))
 
 
 def rounded(value, dtype):
@@ -75,16 +76,16 @@ def _multiply(a, b):
         return value
 
 
-def matmul(x1, x2, dtype=None):
+def matmul(x1, x2, dtype=None, exact=False):
     """NumPy's `matmul`: 1-D operands are promoted, leading axes broadcast."""
     x1, x2 = np.asarray(x1), np.asarray(x2)
     dtype = result_dtype(x1, x2, dtype)
-    a, b = widen(x1, dtype), widen(x2, dtype)
+    a, b = widen(x1, dtype, exact), widen(x2, dtype, exact)
     k = a.shape[-1]
     a = a[None, :] if x1.ndim == 1 else a
     b = b[:, None] if x2.ndim == 1 else b
     value = _multiply(a, b)
-    if value.dtype.kind in "fc":
+    if value.dtype.kind in "fc" and not exact:
         real = np.float64 if value.dtype.itemsize <= 16 else np.longdouble
         with np.errstate(invalid="ignore", over="ignore"):
             magnitude = np.matmul(np.abs(a).astype(real), np.abs(b).astype(real))
@@ -95,22 +96,22 @@ def matmul(x1, x2, dtype=None):
     return Product(value, magnitude, k, dtype)
 
 
-def matvec(x1, x2, dtype=None):
+def matvec(x1, x2, dtype=None, exact=False):
     """NumPy's `matvec`: (…, m, k) and (…, k) give (…, m)."""
     x1, x2 = np.asarray(x1), np.asarray(x2)
-    return _without(matmul(x1, x2[..., :, None], dtype), -1)
+    return _without(matmul(x1, x2[..., :, None], dtype, exact), -1)
 
 
-def vecmat(x1, x2, dtype=None):
+def vecmat(x1, x2, dtype=None, exact=False):
     """NumPy's `vecmat`: (…, k) and (…, k, n) give (…, n); the vector is conjugated."""
     x1, x2 = np.asarray(x1), np.asarray(x2)
-    return _without(matmul(_conjugate(x1)[..., None, :], x2, dtype), -2)
+    return _without(matmul(_conjugate(x1)[..., None, :], x2, dtype, exact), -2)
 
 
-def vecdot(x1, x2, axis=-1, dtype=None):
+def vecdot(x1, x2, axis=-1, dtype=None, exact=False):
     """NumPy's `vecdot`: the sum of conj(x1) * x2 along an axis of each operand."""
     x1, x2 = np.moveaxis(np.asarray(x1), axis, -1), np.moveaxis(np.asarray(x2), axis, -1)
-    product = matmul(_conjugate(x1)[..., None, :], x2[..., :, None], dtype)
+    product = matmul(_conjugate(x1)[..., None, :], x2[..., :, None], dtype, exact)
     return _without(_without(product, -1), -1)
 
 

@@ -50,7 +50,7 @@ def machine() -> dict[str, str]:
         "scipy": scipy.__version__,
         "python": f"{platform.python_version()} ({platform.system()} {platform.machine()})",
         "cpu": f"{cpu_name()} ({llvm.get_host_cpu_name()})",
-        "simd": f"{blocking.ISA}, {8 * blocking.WIDTH[blocking.ISA]} bits",
+        "simd": f"{blocking.ISA}, {8 * blocking.VECTOR_BYTES[blocking.ISA]} bits",
         "threads": f"{threads} of {os.cpu_count()} logical cores",
         "threading layer": f"{layer}: {_safety(layer)}",
         "cache": f"{cache_folder()}",
@@ -93,8 +93,8 @@ def gpu() -> str:
 
 def _safety(layer: str) -> str:
     threads, fork = _LAYERS[layer]
-    calls = "safe to call from several threads" if threads else (
-        "not safe to call from several threads, so fastmat runs on one"
-    )
-    forked = "safe to fork" if fork else "not safe to fork, so fastmat runs on one thread in a child"
-    return f"{calls}; {forked}"
+    if not threads:
+        return "not thread-safe, so fastmat runs on one thread; safe to fork"
+    if not fork:
+        return "thread-safe; not safe to fork, so fastmat runs on one thread in a forked child"
+    return "thread-safe; safe to fork"

@@ -4,54 +4,57 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
-
-import numpy as np
-from numba import types
 
 import fastmat.cpu
 from fastmat.commands.console import Console
 from fastmat.core.cache import cache_folder
 from fastmat.core.compile import Kernel
-
-
-def kernels() -> Iterator[tuple[str, Kernel]]:
-    """Every kernel of fastmat.cpu, with the stem of its module."""
-    for module in pkgutil.iter_modules(fastmat.cpu.__path__):
-        members = vars(importlib.import_module(f"fastmat.cpu.{module.name}")).values()
-        for kernel in members:
-            if isinstance(kernel, Kernel) and kernel.module == f"fastmat.cpu.{module.name}":
-                yield module.name, kernel
+from fastmat.core.dtypes import SUPPORTED
+from fastmat.core.mathfn import NUMBA_DTYPES
 
 
 def run(ops: Sequence[str] | None, dtypes: Sequence[str] | None) -> int:
-    """Compile all kernels of these modules for these dtypes."""
-    work = [(stem, kernel, dtype) for stem, kernel in kernels() for dtype in kernel.dtypes]
-    for option, chosen, known in (
-        ("--ops", ops, {stem for stem, _, _ in work}),
-        ("--dtypes", dtypes, {str(dtype) for _, _, dtype in work}),
-    ):
-        unknown = sorted(set(chosen or ()) - known)
-        if unknown:
-            print(f"fastmat warmup: {option} {unknown[0]}: not one of {', '.join(sorted(known))}")
-            return 2
-    work = [
-        (stem, kernel, dtype)
-        for stem, kernel, dtype in work
-        if (not ops or stem in ops) and (not dtypes or str(dtype) in dtypes)
-    ]
-
+    """Compile the kernels of these modules for these dtypes; None stands for all."""
     console = Console()
+    stems = list(dict.fromkeys(stem for stem, _, _ in specializations(SUPPORTED)))
+    for option, chosen, known in (("--ops", ops, stems), ("--dtypes", dtypes, SUPPORTED)):
+        unknown = [name for name in chosen or () if name not in known]
+        if unknown:
+            console.line(f"{option} {unknown[0]}: not one of {', '.join(known)}", "red")
+            return 2
+    work = [step for step in specializations(dtypes or SUPPORTED) if not ops or step[0] in ops]
+
     console.line(f"{len(work)} kernels into {cache_folder()}")
     begin = time.perf_counter()
-    loaded = 0
+    found = 0
     with console.progress(len(work)) as advance:
         for stem, kernel, dtype in work:
             advance(f"{stem}.{kernel.__name__} {dtype}")
-            loaded += _specialize(kernel, dtype)
-        advance("done")
+            kernel.load(dtype)
+            found += kernel.signature(NUMBA_DTYPES[dtype]) in kernel.dispatcher.stats.cache_hits
+        advance("")
     seconds = time.perf_counter() - begin
-    console.line(f"{len(work) - loaded} compiled, {loaded} were there: {seconds:.1f} s")
+    console.line(f"{len(work) - found} compiled, {found} were there: {seconds:.1f} s")
     return 0
+
+
+def specializations(dtypes: Sequence[str]) -> Iterator[tuple[str, Kernel, str]]:
+    """What is to be compiled for these dtypes: (stem of the module, kernel, name of the dtype)."""
+    for module in pkgutil.iter_modules(fastmat.cpu.__path__):
+        name = f"fastmat.cpu.{module.name}"
+        for kernel in vars(importlib.import_module(name)).values():
+            if isinstance(kernel, Kernel) and kernel.__module__ == name:
+                for stored in dict.fromkeys(_stored(kernel, dtype) for dtype in dtypes):
+                    if stored is not None:
+                        yield module.name, kernel, stored
+
+
+def _stored(kernel: Kernel, dtype: str) -> str | None:
+    """What the kernel takes this dtype for: itself, or just bits of its size; None if nothing."""
+    own = dtype.removeprefix("u")
+    if own in kernel.dtypes:
+        return own
+    sizes = {NUMBA_DTYPES[name].bitwidth: name for name in kernel.dtypes}
+    return sizes.get(NUMBA_DTYPES[own].bitwidth)

@@ -39,10 +39,10 @@ def _random(rng: np.random.Generator, shape: Shape, dtype: np.dtype[np.generic])
         low, high = (0, 100) if dtype.kind == "u" else (-100, 100)
         return rng.integers(low, high, shape, dtype)
     if dtype.kind == "c":
-        real = np.empty((*shape, 2), np.dtype(f"f{dtype.itemsize // 2}"))
-        real[...] = rng.standard_normal(real.shape)
-        return real.view(dtype)[..., 0]
-    return rng.standard_normal(shape, np.float32).astype(dtype)
+        part = np.dtype(f"f{dtype.itemsize // 2}")
+        return rng.standard_normal((*shape, 2), part).view(dtype)[..., 0]
+    wide = np.float64 if dtype == np.float64 else np.float32
+    return rng.standard_normal(shape, wide).astype(dtype)
 
 
 def _photo(shape: Shape) -> Array:
@@ -50,7 +50,9 @@ def _photo(shape: Shape) -> Array:
     try:
         from matplotlib import cbook, image
     except ImportError as error:
-        raise Unavailable('the photograph comes with matplotlib: pip install "fastmat-kernels[bench]"') from error
+        raise Unavailable(
+            'the photograph comes with matplotlib: pip install "fastmat-kernels[bench]"'
+        ) from error
     with cbook.get_sample_data("grace_hopper.jpg") as file:
         pixels = np.asarray(image.imread(file, format="jpg"))
     if pixels.shape != shape:

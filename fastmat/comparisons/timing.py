@@ -21,11 +21,16 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure: rounds of one block per library, seconds per block and pause."""
+    """How long to measure: rounds of one block per library, seconds per block and pause.
 
-    rounds: int = 7
-    block: float = 0.06
+    Calls that take longer than `slow` seconds get `slow_rounds`.
+    """
+
+    rounds: int = 5
+    block: float = 0.05
     pause: float = 0.15
+    slow: float = 0.25
+    slow_rounds: int = 3
 
 
 QUICK = Effort(rounds=3, block=0.03)
@@ -36,24 +41,31 @@ def medians(calls: Mapping[str, Call], effort: Effort) -> dict[str, float]:
 
     Every call must have run once, so that nothing is compiled here.
     """
-    counts = {name: _calls_per_block(call, effort) for name, call in calls.items()}
+    counts: dict[str, int] = {}
     blocks: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(effort.rounds):
+    rounds = effort.rounds
+    done = 0
+    while done < rounds:
+        done += 1
         for name, call in calls.items():
             time.sleep(effort.pause)
             call()
+            if name not in counts:
+                seconds = _estimate(call, effort)
+                counts[name] = max(1, round(effort.block / seconds))
+                if seconds > effort.slow:
+                    rounds = effort.slow_rounds
             blocks[name].append(_block(call, counts[name]))
     return {name: statistics.median(times) for name, times in blocks.items()}
 
 
-def _calls_per_block(call: Call, effort: Effort) -> int:
-    time.sleep(effort.pause)
-    call()
-    seconds, count = _block(call, 1), 1
-    while seconds * count < effort.block / 4:  # one short call is timed badly: grow the block
+def _estimate(call: Call, effort: Effort) -> float:
+    """Seconds per call, roughly."""
+    count, seconds = 1, _block(call, 1)
+    while seconds * count < effort.block / 4:  # too short to be timed well
         count *= 4
         seconds = _block(call, count)
-    return max(1, round(effort.block / seconds))
+    return seconds
 
 
 def _block(call: Call, count: int) -> float:

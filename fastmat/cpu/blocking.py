@@ -32,6 +32,7 @@ DOT_BYTES = 64  # of the vector of partial sums in a dot product: the same on ev
 DOT_ROWS = 4  # dot products computed at once
 DOT_CHUNK = 16384  # items of a dot product that one task adds up
 DIRECT_WORK = 32**3  # m * n * k up to which a product is not packed
+TINY_WORK = 16**3  # the same for a product with a vector
 SERIAL_WORK = 32**3  # m * n * k up to which one thread is faster than several
 STACK_WORK = 256**3  # m * n * k up to which an item of a stack is one thread's work
 LANES_SIDE = 4  # m, n and k up to which the items of a stack are computed in lanes

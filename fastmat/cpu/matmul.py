@@ -17,6 +17,7 @@ from fastmat.cpu.blocking import (
     SPLIT_PIECES,
     STACK_LANES,
     STACK_WORK,
+    TINY_WORK,
     ceil_div,
     depth,
     split_depth,
@@ -25,7 +26,7 @@ from fastmat.cpu.gemm import gemm
 from fastmat.cpu.matvec import matvec, pairs, plus
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.simd import stack
+from fastmat.cpu.simd import stack, tall
 from fastmat.cpu.small import direct, in_lanes, is_direct
 
 
@@ -45,26 +46,39 @@ def matmul(
 ):
     """c = a @ b, for a stack of matrices or (count = 1) for one."""
     (m, k), n = a.shape, b.shape[1]
+    if _is_one_product(a, c, n, count, a_step, b_step, c_step):
+        a, c = tall(a, count, a_step), tall(c, count, c_step)
+        m, count = count * m, 1
     work = m * n * k
+    small = work <= DIRECT_WORK and k <= depth(a.dtype)
     threads = num_threads() if count * work > SERIAL_WORK else 1
-    a_items, b_items, c_items = (
-        stack(a, count, a_step),
-        stack(b, count, b_step),
-        stack(c, count, c_step),
-    )
+    a_items, b_items = stack(a, count, a_step), stack(b, count, b_step)
+    c_items = stack(c, count, c_step)
     if count * m * n == 0:
         return
     if k == 0:
         _fill_zero(c_items)
     elif count >= STACK_LANES and max(m, n, k) <= LANES_SIDE:
         call(in_lanes, a.dtype, (a_items, b_items, c_items, threads))
-    elif work <= DIRECT_WORK and k <= depth(a.dtype) and min(m, n) > 1:
+    elif small and (min(m, n) > 1 or work <= TINY_WORK):
         _small(a_items, b_items, c_items, threads)
     elif count > 1 and work <= STACK_WORK:
         parallel_for(_item, count, threads, (a_items, b_items, c_items, 1))
     else:
         for t in range(count):
             _product(a_items[t], b_items[t], c_items[t], threads)
+
+
+@njit
+def _is_one_product(a, c, n, count, a_step, b_step, c_step):
+    """Whether a stack is one tall product, in which every sum is added up in the same order."""
+    (m, k), same_order = a.shape, split_depth(a.dtype)
+    return (
+        count > 1
+        and b_step == 0
+        and ((m > 1 and k <= same_order) or n == 1)
+        and (m == 1 or (a_step == m * a.strides[0] and c_step == m * c.strides[0]))
+    )
 
 
 @kernel(_stack_types)

@@ -441,25 +441,45 @@ def stack(typingctx, array, count, step):
     result = array.copy(ndim=3)
 
     def codegen(context, builder, signature, args):
-        array, count, step = args
-        first = context.make_array(signature.args[0])(context, builder, array)
-        whole = context.make_array(result)(context, builder)
-        shape = [count, *cgutils.unpack_tuple(builder, first.shape, 2)]
-        strides = [step, *cgutils.unpack_tuple(builder, first.strides, 2)]
-        nitems = builder.mul(count, first.nitems)
-        for name, value in (
-            ("data", first.data),
-            ("shape", cgutils.pack_array(builder, shape)),
-            ("strides", cgutils.pack_array(builder, strides)),
-            ("itemsize", first.itemsize),
-            ("nitems", nitems),
-            ("meminfo", first.meminfo),
-            ("parent", first.parent),
-        ):
-            setattr(whole, name, value)
-        return impl_ret_borrowed(context, builder, result, whole._getvalue())
+        first, count, step = args
+        shape, strides = _layout(context, builder, array, first)
+        return _view(context, builder, array, first, result, [count, *shape], [step, *strides])
 
     return result(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tall(typingctx, array, count, step):
+    """`count` matrices that lie `step` bytes apart, on top of each other, as one matrix."""
+
+    def codegen(context, builder, signature, args):
+        first, count, step = args
+        (m, n), (_, along) = _layout(context, builder, array, first)
+        shape = [builder.mul(count, m), n]
+        return _view(
+            context, builder, array, first, array, shape, [builder.sdiv(step, m), along]
+        )
+
+    return array(array, types.intp, types.intp), codegen
+
+
+def _layout(context, builder, array_type, array):
+    view = context.make_array(array_type)(context, builder, array)
+    return (
+        cgutils.unpack_tuple(builder, pair, array_type.ndim) for pair in (view.shape, view.strides)
+    )
+
+
+def _view(context, builder, array_type, array, result_type, shape, strides):
+    """An array on the same memory with another shape and other strides."""
+    old = context.make_array(array_type)(context, builder, array)
+    new = context.make_array(result_type)(context, builder)
+    for name in ("data", "itemsize", "meminfo", "parent"):
+        setattr(new, name, getattr(old, name))
+    new.shape = cgutils.pack_array(builder, shape)
+    new.strides = cgutils.pack_array(builder, strides)
+    new.nitems = reduce(builder.mul, shape)
+    return impl_ret_borrowed(context, builder, result_type, new._getvalue())
 
 
 @intrinsic

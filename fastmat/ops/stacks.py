@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -41,16 +40,11 @@ def each_stack(a: Array, b: Array, out: Array) -> Iterator[Stack]:
     start, stop = _longest_run(batch, arrays)
     count = math.prod(batch[start:stop])
     steps = [x.strides[stop - 1] if count > 1 else 0 for x in arrays]
-    as_rows = _is_one_product(arrays, count, steps)
-    run: tuple[Any, ...] = (slice(None) if as_rows else 0,) * (stop - start)
+    run = (0,) * (stop - start)
     for before in itertools.product(*map(range, batch[:start])):
         for after in itertools.product(*map(range, batch[stop:])):
             x, y, z = (array[(*before, *run, *after)] for array in arrays)
-            if as_rows:
-                y = y[(0,) * (y.ndim - 2)]
-                yield x.reshape(-1, x.shape[-1]), y, z.reshape(-1, z.shape[-1]), 1, 0, 0, 0
-            else:
-                yield x, y, z, count, steps[0], steps[1], steps[2]
+            yield x, y, z, count, steps[0], steps[1], steps[2]
 
 
 def _longest_run(batch: tuple[int, ...], arrays: tuple[Array, ...]) -> tuple[int, int]:
@@ -68,17 +62,3 @@ def _longest_run(batch: tuple[int, ...], arrays: tuple[Array, ...]) -> tuple[int
 def _joined(batch: tuple[int, ...], x: Array, axis: int) -> bool:
     """Whether a step along this axis is as long as the whole next one."""
     return x.strides[axis] == batch[axis + 1] * x.strides[axis + 1]
-
-
-def _is_one_product(arrays: tuple[Array, ...], count: int, steps: list[int]) -> bool:
-    """Whether all items share b, and those of a and out lie like the rows of one matrix."""
-    a, _, out = arrays
-    rows = a.shape[-2]
-    return (
-        count > 1
-        and steps[1] == 0
-        and all(
-            rows == 1 or step == rows * x.strides[-2]
-            for x, step in ((a, steps[0]), (out, steps[2]))
-        )
-    )

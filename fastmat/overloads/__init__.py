@@ -1,1 +1,6 @@
 """Top floor: the public names inside ``@njit``, registered with Numba by `register`."""
+
+
+def register():
+    """Tell Numba about fastmat. Numba calls this itself, through its entry point."""
+    from fastmat.overloads import matmul  # noqa: F401

@@ -1,0 +1,333 @@
+"""Transpose: the kernels.
+
+Any permutation of axes is a copy from one set of strides to another. Axes that can be walked as
+one are merged; of those left two matter: `inner`, along which the target is contiguous, and
+`outer`, along which the source is. They span a plane, which is cut into blocks that suit L1 and
+the TLB and moved tile by tile in registers; all other axes only count planes.
+"""
+
+import numpy as np
+from numba import njit, types
+
+from fastmat.core.compile import kernel, reads, writes
+from fastmat.cpu.parallel import num_threads, parallel_for, task
+from fastmat.cpu.scratch import scratch
+from fastmat.cpu.shuffle import (
+    LANE,
+    LINE,
+    copy_lane,
+    copy_line,
+    store_fence,
+    tile_side,
+    transpose_lane,
+    transpose_line,
+    transpose_tile,
+)
+from fastmat.cpu.strides import AXES, BITS, address, merge_axes, offset, plane, replaced
+
+STRAIGHT, TILED, STAGED, SCALAR = range(4)  # how planes are moved: see _move
+TASKS_PER_THREAD = 4  # so that threads end together
+LONG = 16  # lines in a row from which its two ends, which cannot be streamed, do not matter
+
+
+@kernel(
+    lambda dtype: (reads(dtype, AXES), writes(dtype, AXES), *[types.intp] * 7),
+    [str(dtype) for dtype in BITS.values()],
+)
+def assign(
+    src,  # in (8 axes)
+    dst,  # out, the same shape, in other memory
+    run,  # this and what follows: blocking_transpose.Tuning
+    parallel,
+    streamed,
+    rows,
+    columns,
+    streamed_rows,
+    streamed_columns,
+):
+    """dst[...] = src."""
+    if dst.size == 0:
+        return
+    size, nbytes = dst.itemsize, dst.size * dst.itemsize
+    line = LINE // size
+    threads = num_threads() if nbytes >= parallel else 1
+    share = dst.size // (threads * TASKS_PER_THREAD)
+
+    count, shape, source, target = merge_axes(src.shape, src.strides, dst.strides)
+    inner = max(count - 1, 0)
+    outer = _outer_axis(inner, shape, source)
+    n = shape[inner]
+    m = shape[outer] if outer != inner else 1
+    shape = replaced(replaced(shape, inner, 1), outer, 1)
+    strides = source[outer], source[inner], target[outer], target[inner]
+    streaming = nbytes > streamed and address(dst) % size == 0
+
+    height, cells = n, max(min(run // size, share), 1)
+    side, mode = 0, SCALAR
+    if target[inner] == size == source[inner] and n * size >= LANE:
+        mode = STRAIGHT
+        height = min(n, _whole_lines(cells, line))
+        streaming = streaming and n >= LONG * line
+    elif target[inner] == size == source[outer]:
+        side = _tile_side(src, min(m, n))
+        whole = address(dst) % LINE == 0 and n % line == 0
+        direct = side == line and target[outer] % LINE == 0 and (whole or n >= LONG * line)
+        dense = target[outer] == n * size and n <= streamed_rows * line and m * n >= LONG * line
+        if side > 0:
+            mode = STAGED if streaming and dense and not direct else TILED
+            cells = max(cells, line * n)
+        streaming = streaming and (direct or mode == STAGED)
+    if mode == TILED or mode == SCALAR:
+        if streaming:
+            rows, columns = streamed_rows, streamed_columns
+        height = min(n, rows * line)
+        cells = max(min(rows * columns * line * line, share), rows * line)
+    width = min(m, _whole_lines(cells // height, line))
+    if mode != STAGED:
+        height = min(n, _whole_lines(cells // width, line))
+
+    planes = max(cells // (m * n), 1)
+    batch = dst.size // (m * n), planes, _last_axis(shape), shape, source, target
+    blocks = -(-m // width), -(-n // height)
+    run = max(run // (16 * m * n * size), 1) if mode == SCALAR else planes
+    args = (src, dst, batch, (m, n), strides, blocks, (width, height), run, mode, side, streaming)
+    parallel_for(_move, -(-batch[0] // planes) * blocks[0] * blocks[1], threads, args)
+
+
+@njit
+def _outer_axis(inner, shape, source):
+    """The axis along which the source lies closest, or the next best if that is `inner`."""
+    closest = inner
+    for axis in range(inner):
+        if source[axis] != 0 and abs(source[axis]) < abs(source[closest]):
+            closest = axis
+    return closest if closest != inner else max(inner - 1, 0)
+
+
+@njit
+def _last_axis(shape):
+    """The last axis of more than one item."""
+    last = 0
+    for axis in range(AXES):
+        if shape[axis] > 1:
+            last = axis
+    return last
+
+
+@njit
+def _tile_side(array, extent):
+    """The largest tile that fits, 0 if none does."""
+    side = 2 * tile_side(array)
+    for _ in range(2):
+        if extent < side:
+            side //= 2
+    return side if extent >= side else 0
+
+
+@njit
+def _whole_lines(items, line):
+    return items - items % line if items > line else max(items, 1)
+
+
+@task
+def _move(args, slot, index):
+    """Move one block of one plane, or several whole planes."""
+    src, dst, batch, (m, n), strides, blocks, (width, height), longest, mode, side, streaming = args
+    total, planes, along, shape, source, target = batch
+    block, group = index % (blocks[0] * blocks[1]), index // (blocks[0] * blocks[1])
+    i, j = block // blocks[0] * height, block % blocks[0] * width
+    i_end, j_end = min(i + height, n), min(j + width, m)
+    number, end = group * planes, min(group * planes + planes, total)
+    while number < end:
+        # Planes that lie at constant distances.
+        run = min(shape[along] - number % shape[along], end - number, longest)
+        a = plane(src, offset(number, shape, source), (run, m, n), (source[along], *strides[:2]))
+        b = plane(dst, offset(number, shape, target), (run, m, n), (target[along], *strides[2:]))
+        if mode == STRAIGHT:
+            _copy_rows(a, b, i, i_end, j, j_end, streaming)
+        elif mode == SCALAR:
+            _copy_items(a, b, i, i_end, j, j_end)
+        else:
+            _transpose_tiles(a, b, i, i_end, j, j_end, side, streaming, mode == STAGED)
+        number += run
+    if streaming:
+        store_fence()
+
+
+@njit
+def _part(planes, number, j, i, m, n):
+    """The m rows from j on, and n items of each from i on, of one plane."""
+    s0, s1, s2 = planes.strides
+    return plane(planes, number * s0 + j * s1 + i * s2, (m, n), (s1, s2))
+
+
+@njit
+def _copy_items(
+    src,  # in (planes, m, n)
+    dst,  # out (planes, m, n)
+    i,
+    i_end,
+    j,
+    j_end,
+):
+    """dst[:, j:j_end, i:i_end] = src[:, j:j_end, i:i_end]"""
+    planes, m, n = src.shape[0], j_end - j, i_end - i
+    if planes > 1:
+        for row in range(j, j_end):
+            s, d = src.strides, dst.strides
+            a = plane(src, row * s[1] + i * s[2], (planes, n), (s[0], s[2]))
+            b = plane(dst, row * d[1] + i * d[2], (planes, n), (d[0], d[2]))
+            _copy_plane(a, b)
+    else:
+        _copy_plane(_part(src, 0, j, i, m, n), _part(dst, 0, j, i, m, n))
+
+
+@njit
+def _copy_plane(src, dst):
+    """dst[...] = src, by as many columns as write one line where rows are many."""
+    m, n = dst.shape
+    line = LINE // dst.itemsize
+    if n < line:
+        for i in range(n):
+            for j in range(m):
+                dst[j, i] = src[j, i]
+    else:
+        step = line if m >= line else n
+        for start in range(0, n, step):
+            for j in range(m):
+                for i in range(start, min(start + step, n)):
+                    dst[j, i] = src[j, i]
+
+
+@njit
+def _copy_rows(
+    src,  # in (planes, m, n), unit stride along n
+    dst,  # out (planes, m, n), unit stride along n
+    i,
+    i_end,
+    j,
+    j_end,
+    streaming,
+):
+    """dst[:, j:j_end, i:i_end] = src[:, j:j_end, i:i_end]"""
+    for number in range(src.shape[0]):
+        _copy_lines(
+            _part(src, number, j, i, j_end - j, i_end - i),
+            _part(dst, number, j, i, j_end - j, i_end - i),
+            streaming,
+        )
+
+
+@njit
+def _copy_lines(src, dst, streaming):
+    """dst[...] = src, both with unit stride along axis 1."""
+    m, n = dst.shape
+    size = dst.itemsize
+    lane, line = LANE // size, LINE // size
+    if n < line:
+        _copy_narrow(src, dst)
+        return
+    for row in range(m):
+        head = -(address(dst) + row * dst.strides[0]) % LINE // size
+        tail = n - (n - head) % line
+        if streaming:
+            for k in range(head):
+                dst[row, k] = src[row, k]
+            for k in range(tail, n):
+                dst[row, k] = src[row, k]
+        else:
+            copy_line(src, row, 0, dst, row, 0, False)
+            copy_line(src, row, n - line, dst, row, n - line, False)
+        for k in range(head, tail, line):
+            copy_line(src, row, k, dst, row, k, streaming)
+
+
+@njit
+def _copy_narrow(src, dst):
+    """dst[...] = src, rows of less than a line."""
+    m, n = dst.shape
+    lane = LANE // dst.itemsize
+    if n < lane:
+        _copy_plane(src, dst)
+    else:
+        for k in range(0, n, lane):
+            at = min(k, n - lane)
+            for row in range(m):
+                copy_lane(src, row, at, dst, row, at, False)
+
+
+@njit
+def _transpose_tiles(
+    src,  # in (planes, m, n), unit stride along m
+    dst,  # out (planes, m, n), unit stride along n
+    i,
+    i_end,
+    j,
+    j_end,
+    side,
+    streaming,
+    staged,  # i:i_end is 0:n, and planes of dst have no gaps
+):
+    """dst[:, j:j_end, i:i_end] = src[:, j:j_end, i:i_end]
+
+    Tiles that would reach over an edge of the plane are moved back: what they share with their
+    neighbours is written twice, with the same values. When streaming, all other tiles begin on
+    cache lines of dst, up to a line later than i, and on those of src; stores that meet a line
+    of a tile at an edge are not streamed. When staged, tiles go to work space, and from there to
+    dst line by line: for rows that are short or not aligned to lines.
+    """
+    planes, m, n = src.shape
+    size = src.itemsize
+    # Tiles may reach up to `side` rows out of the block.
+    work = scratch((j_end - j + 3 * side) * n if staged else 0, src.dtype)
+    for number in range(planes):
+        a = plane(src, number * src.strides[0], (n, m), (src.strides[2], src.strides[1]))
+        i_head = j_head = 0
+        if staged:
+            b = plane(work, (side - j) * n * size, (m, n), (n * size, size))
+        else:
+            b = _part(dst, number, 0, 0, m, n)
+            if streaming:
+                i_head = _unaligned(b)
+        if streaming and side * size == LINE and a.strides[0] % LINE == 0 and m >= LONG * side:
+            j_head = _unaligned(a)
+        first, last = _shifted(i, i_end, n, i_head)
+        q, q_end = _shifted(j, j_end, m, j_head)
+        while q < q_end:
+            column = min(q, m - side)
+            p = first
+            while p < last:
+                row = min(p, n - side)
+                apart = (p > i_head or i_head == 0) and (p + 2 * side <= n or p + side == n)
+                _transpose_tile(side, a, row, column, b, streaming and apart and not staged)
+                p = p + side if p > 0 or i_head == 0 else i_head
+            q = q + side if q > 0 or j_head == 0 else j_head
+        if staged:
+            begin, end = _shifted(j, j_end, m, j_head)
+            count = (end - begin) * n
+            a = plane(work, (side - j + begin) * n * size, (1, count), (0, size))
+            b = plane(dst, number * dst.strides[0] + begin * n * size, (1, count), (0, size))
+            _copy_lines(a, b, True)
+    address(work)  # keeps it alive till here: planes do not
+
+
+@njit
+def _unaligned(array):
+    """Items before the first that begins a cache line."""
+    return -address(array) % LINE // array.itemsize
+
+
+@njit
+def _shifted(begin, end, extent, head):
+    """A range moved by head, but for the two ends of the extent."""
+    return begin + head if begin > 0 else 0, min(end + head, extent) if end < extent else end
+
+
+@njit
+def _transpose_tile(side, src, i, j, dst, streaming):
+    if side > tile_side(src):
+        transpose_line(src, i, j, dst, j, i, streaming)
+    elif side == tile_side(src):
+        transpose_tile(src, i, j, dst, j, i, False)
+    else:
+        transpose_lane(src, i, j, dst, j, i, False)

@@ -1,0 +1,215 @@
+"""`matmul`, `matvec`, `vecmat` and `vecdot` inside ``@njit``."""
+
+import numpy as np
+from numba import njit, types
+from numba.core import errors
+from numba.extending import overload
+
+from fastmat.core.compile import call
+from fastmat.cpu import matmul as kernels
+from fastmat.ops import matmul as ops
+from fastmat.overloads.typing import (
+    array_type,
+    as_kernel_reads,
+    check_out,
+    given,
+    numba_dtype,
+    overlap,
+    result_dtype,
+)
+
+
+@overload(ops.matmul)
+def _matmul(x1, x2, out=None, dtype=None):
+    _check_ranks("matmul", x1, 1, x2, 1)
+    return _product(kernels.matmul, x1, x2, out, dtype, x1.ndim == 1, x2.ndim == 1)
+
+
+@overload(ops.matvec)
+def _matvec(x1, x2, out=None, dtype=None):
+    _check_ranks("matvec", x1, 2, x2, 1)
+    return _product(kernels.matmul, x1, x2, out, dtype, False, True)
+
+
+@overload(ops.vecmat)
+def _vecmat(x1, x2, out=None, dtype=None):
+    _check_ranks("vecmat", x1, 1, x2, 2)
+    if isinstance(x1.dtype, types.Complex):
+        conjugated = _product(kernels.matmul, x1, x2, out, dtype, True, False)
+        conjugated = njit(conjugated)
+        return lambda x1, x2, out=None, dtype=None: conjugated(np.conj(x1), x2, out, dtype)
+    return _product(kernels.matmul, x1, x2, out, dtype, True, False)
+
+
+@overload(ops.vecdot)
+def _vecdot(x1, x2, out=None, axis=-1, dtype=None):
+    _check_ranks("vecdot", x1, 1, x2, 1)
+    last = njit(_product(kernels.vecdot, x1, x2, out, dtype, True, True))
+    if isinstance(axis, int) or getattr(axis, "value", None) == -1:
+        return lambda x1, x2, out=None, axis=-1, dtype=None: last(x1, x2, out, dtype)
+
+    def vecdot(x1, x2, out=None, axis=-1, dtype=None):
+        return last(_moved(x1, axis), _moved(x2, axis), out, dtype)
+
+    return vecdot
+
+
+def _moved(x, axis):
+    raise TypeError("only for compiled code")
+
+
+@overload(_moved)
+def _moved_axis(x, axis):
+    """The array with one axis moved to the end."""
+    ndim = x.ndim
+
+    def moved(x, axis):
+        if not -ndim <= axis < ndim:
+            raise ValueError("vecdot: axis is out of range for x1 or x2")
+        return np.moveaxis(x, axis, -1)
+
+    return moved
+
+
+def _check_ranks(operation, x1, rank1, x2, rank2):
+    for name, x, rank in (("x1", x1, rank1), ("x2", x2, rank2)):
+        if array_type(x, name).ndim < rank:
+            raise errors.TypingError(
+                f"{name} has {x.ndim} dimensions; {operation} wants {rank} or more"
+            )
+
+
+def _product(kernel, x1, x2, out, dtype, row, column):
+    """The implementation: x1 counts as stacks of rows if `row`, x2 as columns if `column`."""
+    wanted = result_dtype({"x1": x1, "x2": x2}, dtype)
+    item = numba_dtype(wanted)
+    left, right = _conversion(x1.dtype, item, row, False), _conversion(x2.dtype, item, False, column)
+    expanded, shape = _EXPANDED[row, column], _SHAPE[row, column]
+    ndim = max(x1.ndim + row, x2.ndim + column) - row - column
+
+    if given(out):
+        check_out(out, ndim, wanted)
+        in_place = out.dtype == item
+
+        def product(x1, x2, out=None, dtype=None):
+            a, b = left(x1), right(x2)
+            _check_lengths(a, b)
+            if out.shape != shape(a, b):
+                raise ValueError("out has another shape than the result")
+            if in_place and not overlap(out, x1) and not overlap(out, x2):
+                _multiply(kernel, a, b, expanded(out))
+            else:
+                result = np.empty(out.shape, item)
+                _multiply(kernel, a, b, expanded(result))
+                out[...] = result
+            return out
+
+    elif ndim == 0:
+
+        def product(x1, x2, out=None, dtype=None):
+            a, b = left(x1), right(x2)
+            _check_lengths(a, b)
+            result = np.empty((1, 1), item)
+            _multiply(kernel, a, b, result)
+            return result[0, 0]
+
+    else:
+
+        def product(x1, x2, out=None, dtype=None):
+            a, b = left(x1), right(x2)
+            _check_lengths(a, b)
+            result = np.empty(shape(a, b), item)
+            _multiply(kernel, a, b, expanded(result))
+            return result
+
+    return product
+
+
+@njit
+def _check_lengths(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("x1 and x2 differ in the length to sum over")
+
+
+def _conversion(dtype, item, row, column):
+    """A function that makes an argument stacks of matrices of the dtype of the product."""
+    expanded = _EXPANDED[row, column]
+    if dtype == item:
+        return expanded
+    return njit(lambda x: expanded(x.astype(item)))
+
+
+@njit
+def _as_it_is(x):
+    return x
+
+
+@njit
+def _as_rows(x):
+    return np.expand_dims(x, x.ndim - 1)
+
+
+@njit
+def _as_columns(x):
+    return np.expand_dims(x, x.ndim)
+
+
+@njit
+def _as_entries(x):
+    return np.expand_dims(np.expand_dims(x, x.ndim), x.ndim)
+
+
+@njit
+def _batch(a, b):
+    return np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+
+
+_EXPANDED = {
+    (False, False): _as_it_is,
+    (True, False): _as_rows,
+    (False, True): _as_columns,
+    (True, True): _as_entries,
+}
+_SHAPE = {
+    (False, False): njit(lambda a, b: (*_batch(a, b), a.shape[-2], b.shape[-1])),
+    (True, False): njit(lambda a, b: (*_batch(a, b), b.shape[-1])),
+    (False, True): njit(lambda a, b: (*_batch(a, b), a.shape[-2])),
+    (True, True): njit(lambda a, b: _batch(a, b)),
+}
+
+
+def _multiply(kernel, a, b, c):
+    raise TypeError("only for compiled code")
+
+
+@overload(_multiply)
+def _multiply_stacks(
+    kernel,
+    a,  # in (..., m, k)
+    b,  # in (..., k, n), leading axes that broadcast with those of a to those of c
+    c,  # out (..., m, n)
+):
+    if c.ndim == 2:
+
+        def multiply(kernel, a, b, c):
+            x, y, z = as_kernel_reads(a), as_kernel_reads(b), as_kernel_reads(c)
+            call(kernel, z.dtype, (x, y, z, 1, 0, 0, 0))
+
+    else:
+
+        def multiply(kernel, a, b, c):
+            if c.size == 0:
+                return
+            batch = c.shape[:-2]
+            x = as_kernel_reads(np.broadcast_to(a, batch + a.shape[-2:]))
+            y = as_kernel_reads(np.broadcast_to(b, batch + b.shape[-2:]))
+            z = as_kernel_reads(c)
+            steps = (x.strides[-3], y.strides[-3], z.strides[-3])
+            for index in np.ndindex(batch[:-1]):
+                call(
+                    kernel,
+                    z.dtype,
+                    (x[index][0], y[index][0], z[index][0], batch[-1], *steps),
+                )
+
+    return multiply

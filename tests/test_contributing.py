@@ -1,0 +1,104 @@
+"""docs/contributing.md lists what belongs to an operation; here every operation is held to it."""
+
+import inspect
+import re
+from pathlib import Path
+
+import fastmat
+import pytest
+from fastmat.comparisons import cases
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+RECIPE = re.findall(r"<!-- recipe:begin -->\n(.*?)<!-- recipe:end -->", PAGE, re.DOTALL)
+PLACES = re.findall(r"^- `([^`]+)`:", "".join(RECIPE), re.MULTILINE)
+
+
+def stems():
+    """The modules of fastmat/ops that hold public names, and those names."""
+    found = {}
+    for name in fastmat.__all__:
+        module = getattr(fastmat, name).__module__
+        if module.startswith("fastmat.ops."):
+            found.setdefault(module.removeprefix("fastmat.ops."), []).append(name)
+    return found
+
+
+STEMS = stems()
+NAMES = [name for names in STEMS.values() for name in names]
+
+
+def test_recipe_names_every_place():
+    assert set(PLACES) >= {
+        "fastmat/ops/{stem}.py",
+        "fastmat/overloads/{stem}.py",
+        "fastmat/cpu/{stem}.py",
+        "tests/test_{stem}.py",
+        "benchmarks/bench_{stem}.py",
+        "docs/api/{stem}.md",
+        "fastmat/comparisons/cases.py",
+        "CHANGELOG.md",
+    }
+
+
+def test_every_callable_of_the_package_is_an_operation():
+    """A public function from elsewhere would escape the tests below."""
+    functions = {name for name in fastmat.__all__ if inspect.isfunction(getattr(fastmat, name))}
+    assert functions == set(NAMES)
+    assert "matmul" in STEMS
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_places_exist(stem):
+    missing = [
+        place for place in PLACES if not (ROOT / place.replace("{stem}", stem)).is_file()
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_floors_have_the_same_names(stem):
+    """Each public name is overloaded for njit code, and found in tests and benchmarks."""
+    overloads = (ROOT / "fastmat" / "overloads" / f"{stem}.py").read_text(encoding="utf-8")
+    files = set(Path(__file__).parent.glob("test_*.py")) - {Path(__file__)}
+    tests = "".join(path.read_text(encoding="utf-8") for path in files)
+    benchmarks = (ROOT / "benchmarks" / f"bench_{stem}.py").read_text(encoding="utf-8")
+    for name in STEMS[stem]:
+        assert re.search(rf"^@overload\((\w+\.)?{name}\b", overloads, re.MULTILINE), name
+        assert re.search(rf"\b{name}\b", tests), name
+        assert re.search(rf"\b{name}\b", benchmarks), name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstring_is_numpydoc(name):
+    docstring = inspect.getdoc(getattr(fastmat, name))
+    for section in ("Parameters", "Returns", "Raises", "Examples"):
+        assert f"\n{section}\n{'-' * len(section)}\n" in docstring, section
+    assert ">>> " in docstring.split("\nExamples\n")[1]
+    parameters = docstring.split("\nParameters\n")[1].split("\n\n")[0]
+    documented = set(re.findall(r"\w+", " ".join(re.findall(r"^\S.*$", parameters, re.MULTILINE))))
+    missing = set(inspect.signature(getattr(fastmat, name)).parameters) - documented
+    assert not missing
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_is_in_the_reference(name):
+    stem = next(stem for stem, names in STEMS.items() if name in names)
+    page = (ROOT / "docs" / "api" / f"{stem}.md").read_text(encoding="utf-8")
+    assert re.search(rf"\b{name}\b", page)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_is_compared(name):
+    assert name in cases.operations()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_stem_is_in_the_quick_comparison(stem):
+    quick = {case.op for case in cases.select(quick=True, ops=None)}
+    assert quick & set(STEMS[stem])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_is_in_the_changelog(name):
+    assert f"`{name}`" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
