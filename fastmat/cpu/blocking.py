@@ -39,7 +39,7 @@ LANES_SIDE = 4  # m, n and k up to which the items of a stack are computed in la
 SPLIT_AREA = 128**2  # m * n up to which long sums are split
 SPLIT_PIECES = 64  # into how many pieces, at the most
 STACK_LANES = 16  # items of a stack of tiny products that are computed at once
-ITEMS_PER_TASK = 64  # items of a stack of small products
+TASK_WORK = 2**18  # m * n * k of the items of a stack that are one task
 ROWS_PER_TASK = 64  # rows of a matrix-vector product, along rows
 COLUMN_ROWS = 256  # rows of a matrix-vector product, along columns: their sums stay in L1
 

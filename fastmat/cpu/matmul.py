@@ -4,6 +4,7 @@ The choice depends on shapes, dtypes and strides, never on the number of threads
 kernel adds up the products of one entry in an order that its shape fixes.
 """
 
+import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
@@ -20,13 +21,15 @@ from fastmat.cpu.blocking import (
     TINY_WORK,
     ceil_div,
     depth,
+    direct_rows,
+    lanes,
     split_depth,
 )
 from fastmat.cpu.gemm import gemm
 from fastmat.cpu.matvec import matvec, pairs, plus
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.simd import stack, tall
+from fastmat.cpu.simd import matrices, overlap, stack, tall
 from fastmat.cpu.small import direct, in_lanes, is_direct
 
 
@@ -44,29 +47,48 @@ def matmul(
     b_step,
     c_step,
 ):
-    """c = a @ b, for a stack of matrices or (count = 1) for one."""
+    """c = a @ b, for a stack of matrices or (count = 1) for one; c may overlap a and b."""
     (m, k), n = a.shape, b.shape[1]
+    if count * m * n == 0:
+        return
     if _is_one_product(a, c, n, count, a_step, b_step, c_step):
         a, c = tall(a, count, a_step), tall(c, count, c_step)
         m, count = count * m, 1
-    work = m * n * k
-    small = work <= DIRECT_WORK and k <= depth(a.dtype)
-    threads = num_threads() if count * work > SERIAL_WORK else 1
     a_items, b_items = stack(a, count, a_step), stack(b, count, b_step)
     c_items = stack(c, count, c_step)
-    if count * m * n == 0:
-        return
+    if k > 0 and (overlap(a_items, c_items) or overlap(b_items, c_items)):
+        memory = np.empty(c_items.size * c.itemsize, np.uint8)
+        fresh = matrices(memory, c_items, count, m, n)
+        _products(a_items, b_items, fresh)
+        for t in range(count):
+            for i in range(m):
+                for j in range(n):
+                    c_items[t, i, j] = fresh[t, i, j]
+    else:
+        _products(a_items, b_items, c_items)
+
+
+@njit
+def _products(
+    a,  # in (count, m, k)
+    b,  # in (count, k, n)
+    c,  # out (count, m, n)
+):
+    (count, m, k), n = a.shape, b.shape[2]
+    work = m * n * k
+    threads = num_threads() if count * work > SERIAL_WORK else 1
+    small = work <= DIRECT_WORK and k <= depth(a.dtype)
     if k == 0:
-        _fill_zero(c_items)
+        _fill_zero(c)
     elif count >= STACK_LANES and max(m, n, k) <= LANES_SIDE:
-        call(in_lanes, a.dtype, (a_items, b_items, c_items, threads))
+        call(in_lanes, a.dtype, (a, b, c, threads))
     elif small and (min(m, n) > 1 or work <= TINY_WORK):
-        _small(a_items, b_items, c_items, threads)
+        _small(a, b, c, threads)
     elif count > 1 and work <= STACK_WORK:
-        parallel_for(_item, count, threads, (a_items, b_items, c_items, 1))
+        parallel_for(_item, count, threads, (a, b, c, 1))
     else:
         for t in range(count):
-            _product(a_items[t], b_items[t], c_items[t], threads)
+            _product(a[t], b[t], c[t], threads)
 
 
 @njit
@@ -149,6 +171,10 @@ def _product(
         call(matvec, a.dtype, (b.T, a[0], c[0], threads))
     elif m * n <= SPLIT_AREA and k > split_depth(a.dtype):
         _split_k(a, b, c, threads)
+    elif k <= depth(a.dtype) and n <= 2 * lanes(a.dtype):
+        _narrow(a, b, c, threads)
+    elif k <= depth(a.dtype) and m <= direct_rows(a.dtype):
+        _narrow(b.T, a.T, c.T, threads)
     else:
         _blocked(a, b, c, threads)
 
@@ -180,6 +206,40 @@ def _piece(args, slot, index):
     a, b, partial, piece = args
     p0, p1 = index * piece, min((index + 1) * piece, a.shape[1])
     call(gemm, a.dtype, (a[:, p0:p1], b[p0:p1], partial[index], 1))
+
+
+def _narrow(a, b, c, threads):
+    raise TypeError("only for compiled code")
+
+
+@overload(_narrow)
+def _narrow_product(
+    a,  # in (m, k)
+    b,  # in (k, n), few columns
+    c,  # out (m, n)
+    threads,
+):
+    """Strips of rows as a stack of small products that share b."""
+    if not is_direct(a.dtype):
+        return lambda a, b, c, threads: _blocked(a, b, c, threads)
+
+    def narrow_product(a, b, c, threads):
+        (m, k), n = a.shape, b.shape[1]
+        rows = max(1, DIRECT_WORK // (n * k * direct_rows(a.dtype))) * direct_rows(a.dtype)
+        strips = m // rows
+        done = strips * rows
+        if strips:
+            _strips(a[:rows], b, c[:rows], strips, rows, threads)
+        if done < m:
+            _strips(a[done:], b, c[done:], 1, 0, 1)
+
+    return narrow_product
+
+
+@njit
+def _strips(a, b, c, count, rows, threads):
+    x, z = stack(a, count, rows * a.strides[0]), stack(c, count, rows * c.strides[0])
+    call(direct, a.dtype, (x, stack(b, count, 0), z, threads))
 
 
 def _blocked(a, b, c, threads):

@@ -463,6 +463,49 @@ def tall(typingctx, array, count, step):
     return array(array, types.intp, types.intp), codegen
 
 
+@intrinsic
+def matrices(typingctx, memory, like, count, m, n):
+    """A stack (count, m, n) of items of the dtype of `like` on an array of bytes."""
+
+    def codegen(context, builder, signature, args):
+        memory, like_array, *shape = args
+        size = context.make_array(like)(context, builder, like_array).itemsize
+        row = builder.mul(shape[2], size)
+        strides = [builder.mul(shape[1], row), row, size]
+        return _view(context, builder, signature.args[0], memory, like, shape, strides)
+
+    return like(memory, like, types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def overlap(typingctx, x, y):
+    """Whether the spans of memory of two arrays meet."""
+
+    def codegen(context, builder, signature, args):
+        (x_low, x_high), (y_low, y_high) = (
+            _span(context, builder, array_type, array)
+            for array_type, array in zip(signature.args, args, strict=True)
+        )
+        return builder.and_(
+            builder.icmp_unsigned("<", x_low, y_high), builder.icmp_unsigned("<", y_low, x_high)
+        )
+
+    return types.boolean(x, y), codegen
+
+
+def _span(context, builder, array_type, array):
+    """First and last address of an array that is not empty, plus one."""
+    view = context.make_array(array_type)(context, builder, array)
+    low = high = builder.ptrtoint(view.data, i64)
+    zero, one = ir.Constant(i64, 0), ir.Constant(i64, 1)
+    for n, stride in zip(*_layout(context, builder, array_type, array), strict=True):
+        reach = builder.mul(builder.sub(n, one), stride)
+        backwards = builder.icmp_signed("<", reach, zero)
+        low = builder.add(low, builder.select(backwards, reach, zero))
+        high = builder.add(high, builder.select(backwards, zero, reach))
+    return low, builder.add(high, view.itemsize)
+
+
 def _layout(context, builder, array_type, array):
     view = context.make_array(array_type)(context, builder, array)
     return (
@@ -474,8 +517,11 @@ def _view(context, builder, array_type, array, result_type, shape, strides):
     """An array on the same memory with another shape and other strides."""
     old = context.make_array(array_type)(context, builder, array)
     new = context.make_array(result_type)(context, builder)
-    for name in ("data", "itemsize", "meminfo", "parent"):
+    for name in ("meminfo", "parent"):
         setattr(new, name, getattr(old, name))
+    new.data = builder.bitcast(old.data, new.data.type)
+    size = context.get_abi_sizeof(context.get_data_type(result_type.dtype))
+    new.itemsize = ir.Constant(i64, size)
     new.shape = cgutils.pack_array(builder, shape)
     new.strides = cgutils.pack_array(builder, strides)
     new.nitems = reduce(builder.mul, shape)

@@ -5,8 +5,8 @@ from numba import njit, types
 from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.mathfn import NUMBA_DTYPES, narrow, real, widen
 from fastmat.cpu.blocking import (
-    ITEMS_PER_TASK,
     STACK_LANES,
+    TASK_WORK,
     ceil_div,
     direct_rows,
     lanes,
@@ -34,15 +34,23 @@ def direct(
 ):
     """c = a @ b without packing, for each item of a stack."""
     (count, m, k), n = a.shape, b.shape[2]
-    work = scratch(threads * (k + m) * n, a.dtype).reshape(threads, -1)
-    parallel_for(_direct_items, ceil_div(count, ITEMS_PER_TASK), threads, (a, b, c, work))
+    scattered = n > 1 and (b.strides[2] != b.itemsize or c.strides[2] != c.itemsize)
+    room = (k + m) * n if scattered else 0
+    work = scratch(threads * room, a.dtype).reshape(threads, room)
+    items = _items_per_task(m * n * k)
+    parallel_for(_direct_items, ceil_div(count, items), threads, (a, b, c, work, items))
+
+
+@njit
+def _items_per_task(work):
+    return max(1, TASK_WORK // work)
 
 
 @task
 def _direct_items(args, slot, index):
-    a, b, c, work = args
-    start = index * ITEMS_PER_TASK
-    for t in range(start, min(start + ITEMS_PER_TASK, a.shape[0])):
+    a, b, c, work, items = args
+    start = index * items
+    for t in range(start, min(start + items, a.shape[0])):
         _multiply(a[t], b[t], c[t], work[slot])
 
 
@@ -97,18 +105,19 @@ def in_lanes(
     (count, m, k), n = a.shape, b.shape[2]
     work = scratch(threads * (m * k + k * n + m * n) * STACK_LANES, sum_dtype(a.dtype))
     work = work.reshape(threads, -1, STACK_LANES)
-    parallel_for(_lanes_items, ceil_div(count, ITEMS_PER_TASK), threads, (a, b, c, work))
+    items = ceil_div(_items_per_task(m * n * k), STACK_LANES) * STACK_LANES
+    parallel_for(_lanes_items, ceil_div(count, items), threads, (a, b, c, work, items))
 
 
 @task
 def _lanes_items(args, slot, index):
-    a, b, c, work = args
+    a, b, c, work, items_per_task = args
     (count, m, k), n = a.shape, b.shape[2]
     x = work[slot, : m * k]
     y = work[slot, m * k : (m + n) * k]
     z = work[slot, (m + n) * k :]
-    first = index * ITEMS_PER_TASK
-    for start in range(first, min(first + ITEMS_PER_TASK, count), STACK_LANES):
+    first = index * items_per_task
+    for start in range(first, min(first + items_per_task, count), STACK_LANES):
         items = min(STACK_LANES, count - start)
         _spread(a[start : start + items], x)
         _spread(b[start : start + items], y)

@@ -6,7 +6,6 @@ one are merged; of those left two matter: `inner`, along which the target is con
 the TLB and moved tile by tile in registers; all other axes only count planes.
 """
 
-import numpy as np
 from numba import njit, types
 
 from fastmat.core.compile import kernel, reads, writes
@@ -187,16 +186,25 @@ def _copy_plane(src, dst):
     """dst[...] = src, by as many columns as write one line where rows are many."""
     m, n = dst.shape
     line = LINE // dst.itemsize
-    if n < line:
-        for i in range(n):
-            for j in range(m):
-                dst[j, i] = src[j, i]
-    else:
-        step = line if m >= line else n
-        for start in range(0, n, step):
-            for j in range(m):
-                for i in range(start, min(start + step, n)):
-                    dst[j, i] = src[j, i]
+    step = line if m >= line else n
+    for start in range(0, n, step):
+        a, b = _columns(src, start, step), _columns(dst, start, step)
+        rows, columns = b.shape
+        if columns >= line:
+            for j in range(rows):
+                for i in range(columns):
+                    b[j, i] = a[j, i]
+        else:
+            for i in range(columns):
+                for j in range(rows):
+                    b[j, i] = a[j, i]
+
+
+@njit
+def _columns(array, start, count):
+    """Up to so many columns from start on."""
+    m, n = array.shape
+    return plane(array, start * array.strides[1], (m, min(count, n - start)), array.strides)
 
 
 @njit
@@ -224,10 +232,16 @@ def _copy_lines(src, dst, streaming):
     m, n = dst.shape
     size = dst.itemsize
     lane, line = LANE // size, LINE // size
-    if n < line:
-        _copy_narrow(src, dst)
-        return
-    for row in range(m):
+    if n < lane:
+        for row in range(m):
+            for k in range(n):
+                dst[row, k] = src[row, k]
+    elif n < line:
+        for k in range(0, n, lane):
+            column = min(k, n - lane)
+            for row in range(m):
+                copy_lane(src, row, column, dst, row, column, False)
+    for row in range(m if n >= line else 0):
         head = -(address(dst) + row * dst.strides[0]) % LINE // size
         tail = n - (n - head) % line
         if streaming:
@@ -240,20 +254,6 @@ def _copy_lines(src, dst, streaming):
             copy_line(src, row, n - line, dst, row, n - line, False)
         for k in range(head, tail, line):
             copy_line(src, row, k, dst, row, k, streaming)
-
-
-@njit
-def _copy_narrow(src, dst):
-    """dst[...] = src, rows of less than a line."""
-    m, n = dst.shape
-    lane = LANE // dst.itemsize
-    if n < lane:
-        _copy_plane(src, dst)
-    else:
-        for k in range(0, n, lane):
-            at = min(k, n - lane)
-            for row in range(m):
-                copy_lane(src, row, at, dst, row, at, False)
 
 
 @njit
@@ -299,7 +299,8 @@ def _transpose_tiles(
             while p < last:
                 row = min(p, n - side)
                 apart = (p > i_head or i_head == 0) and (p + 2 * side <= n or p + side == n)
-                _transpose_tile(side, a, row, column, b, streaming and apart and not staged)
+                past = streaming and apart and not staged
+                _transpose_tile(side, a, row, column, b, column, row, past)
                 p = p + side if p > 0 or i_head == 0 else i_head
             q = q + side if q > 0 or j_head == 0 else j_head
         if staged:
@@ -324,10 +325,78 @@ def _shifted(begin, end, extent, head):
 
 
 @njit
-def _transpose_tile(side, src, i, j, dst, streaming):
+def _transpose_tile(side, src, i, j, dst, p, q, streaming):
     if side > tile_side(src):
-        transpose_line(src, i, j, dst, j, i, streaming)
+        transpose_line(src, i, j, dst, p, q, streaming)
     elif side == tile_side(src):
-        transpose_tile(src, i, j, dst, j, i, False)
+        transpose_tile(src, i, j, dst, p, q, False)
     else:
-        transpose_lane(src, i, j, dst, j, i, False)
+        transpose_lane(src, i, j, dst, p, q, False)
+
+
+@kernel(
+    lambda dtype: (writes(dtype, AXES), *[types.intp] * 2),
+    [str(dtype) for dtype in BITS.values()],
+)
+def transpose_in_place(
+    a,  # inout (6 axes, n, n)
+    parallel,  # this and what follows: blocking_transpose.Tuning
+    rows,
+):
+    """a[...] = a with its last two axes exchanged."""
+    if a.size == 0:
+        return
+    size, n = a.itemsize, a.shape[-1]
+    step, unit = a.strides[-2:]
+    if step == size:
+        step, unit = unit, step
+    side = _tile_side(a, n) if unit == size else 0
+    edge = min(n, rows * (LINE // size))
+    blocks = -(-n // edge)
+    planes = max(edge * edge // (n * n), 1)
+    total = a.size // (n * n)
+    threads = num_threads() if a.size * size >= parallel else 1
+    args = (a, (n, step, unit), (edge, blocks), (planes, total), side)
+    parallel_for(_exchange, -(-total // planes) * blocks * blocks, threads, args)
+
+
+@task
+def _exchange(args, slot, index):
+    """Exchange a block on or above the diagonal with its mirror image."""
+    a, (n, step, unit), (edge, blocks), (planes, total), side = args
+    block, group = index % (blocks * blocks), index // (blocks * blocks)
+    i, j = block // blocks * edge, block % blocks * edge
+    if j < i:
+        return
+    work = scratch(side * side, a.dtype)
+    tile = plane(work, 0, (side, side), (side * a.itemsize, a.itemsize))
+    shape, strides = (*a.shape[:-2], 1, 1), a.strides
+    for number in range(group * planes, min(group * planes + planes, total)):
+        square = plane(a, offset(number, shape, strides), (n, n), (step, unit))
+        _exchange_tiles(square, i, min(i + edge, n), j, min(j + edge, n), tile)
+    address(work)  # keeps it alive till here: planes do not
+
+
+@njit
+def _exchange_tiles(
+    a,  # inout (n, n), unit stride along its axis 1 if there are tiles
+    i,
+    i_end,
+    j,
+    j_end,
+    tile,  # scratch (side, side)
+):
+    """Exchange what lies above the diagonal in a[i:i_end, j:j_end] with its mirror image."""
+    n, side = len(a), len(tile)
+    whole = n - n % side if side > 0 else 0
+    for q in range(j, min(j_end, whole), max(side, 1)):
+        for p in range(i, min(i_end, q + 1), side):
+            _transpose_tile(side, a, p, q, tile, 0, 0, False)
+            if p < q:
+                _transpose_tile(side, a, q, p, a, p, q, False)
+            for row in range(side):
+                for k in range(0, side, LANE // a.itemsize):
+                    copy_lane(tile, row, k, a, q + row, p + k, False)
+    for p in range(i, i_end):
+        for q in range(max(j, whole, p + 1), j_end):
+            a[p, q], a[q, p] = a[q, p], a[p, q]

@@ -68,20 +68,22 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
     >>> fm.matmul(np.ones((7, 2, 3)), np.ones(3)).shape
     (7, 2)
     """
-    if out is None and dtype is None and type(x1) is _ndarray is type(x2):
-        product = _products.get(x1.dtype)
-        if (
-            product is not None
-            and x1.dtype is x2.dtype
-            and x1.ndim == 2 == x2.ndim
-            and x1.flags.aligned
-            and x2.flags.aligned
-        ):
-            m, k = x1.shape
-            if k == x2.shape[0]:
-                result = _empty((m, x2.shape[1]), x1.dtype)
-                product(x1, x2, result, 1, 0, 0, 0)
-                return result
+    if dtype is None and type(x1) is _ndarray is type(x2):
+        kind = x1.dtype
+        product = _products.get(kind)
+        if product is not None and kind is x2.dtype and x1.flags.aligned and x2.flags.aligned:
+            left, right = x1.shape, x2.shape
+            if len(left) == 2 == len(right) and left[1] == right[0]:
+                shape = left[0], right[1]
+                if out is None:
+                    out = _empty(shape, kind)
+                    product(x1, x2, out, 1, 0, 0, 0)
+                    return out
+                if type(out) is _ndarray and out.dtype is kind and out.shape == shape:
+                    flags = out.flags
+                    if flags.writeable and flags.aligned:
+                        product(x1, x2, out, 1, 0, 0, 0)
+                        return out
     return _general(x1, x2, out, dtype)
 
 

@@ -7,6 +7,7 @@ from numba.extending import overload
 
 from fastmat.core.compile import call
 from fastmat.cpu import matmul as kernels
+from fastmat.cpu.simd import overlap
 from fastmat.ops import matmul as ops
 from fastmat.overloads.typing import (
     array_type,
@@ -14,7 +15,6 @@ from fastmat.overloads.typing import (
     check_out,
     given,
     numba_dtype,
-    overlap,
     result_dtype,
 )
 

@@ -1,9 +1,8 @@
 """What the overloads share: argument types checked as the program compiles, views of arrays."""
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils, errors
+from numba.core import errors
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.numpy_support import as_dtype, from_dtype
@@ -89,36 +88,3 @@ def as_kernel_reads(typingctx, array):
         return impl_ret_borrowed(context, builder, result, new._getvalue())
 
     return result(array), codegen
-
-
-@intrinsic
-def overlap(typingctx, x, y):
-    """Whether the spans of memory of two arrays meet."""
-
-    def codegen(context, builder, signature, args):
-        (x_low, x_high), (y_low, y_high) = (
-            _span(context, builder, array_type, array)
-            for array_type, array in zip(signature.args, args, strict=True)
-        )
-        return builder.and_(
-            builder.icmp_unsigned("<", x_low, y_high), builder.icmp_unsigned("<", y_low, x_high)
-        )
-
-    return types.boolean(x, y), codegen
-
-
-def _span(context, builder, array_type, array):
-    """First and last address of an array, plus one."""
-    view = context.make_array(array_type)(context, builder, array)
-    low = high = builder.ptrtoint(view.data, view.itemsize.type)
-    zero, one = (ir.Constant(low.type, n) for n in (0, 1))
-    for n, stride in zip(
-        cgutils.unpack_tuple(builder, view.shape, array_type.ndim),
-        cgutils.unpack_tuple(builder, view.strides, array_type.ndim),
-        strict=True,
-    ):
-        reach = builder.mul(builder.sub(n, one), stride)
-        backwards = builder.icmp_signed("<", reach, zero)
-        low = builder.add(low, builder.select(backwards, reach, zero))
-        high = builder.add(high, builder.select(backwards, zero, reach))
-    return low, builder.add(high, view.itemsize)
