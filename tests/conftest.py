@@ -8,6 +8,7 @@ import os
 os.environ.setdefault("NUMBA_NUM_THREADS", "8")
 
 import numba
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -20,6 +21,15 @@ settings.register_profile(
 )
 settings.register_profile("long", parent=settings.get_profile("ci"), max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_modifyitems(items):
+    """All tests of a dtype run in one worker, so that its kernels are compiled only once."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "dtype" in parameters:
+            name = np.dtype(parameters["dtype"]).name.removeprefix("u")
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import fastmat
 import pytest
+
+import fastmat
 
 PACKAGE = Path(fastmat.__file__).resolve().parent
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""The machine code of the micro-kernel: vector FMAs on full registers, and no spills in its loop."""
+"""The machine code of the micro-kernel: vector FMAs, and no spills in its loop."""
 
 import platform
 import re
@@ -6,8 +6,9 @@ import re
 import numba
 import numpy as np
 import pytest
-from fastmat.cpu import blocking, simd
 from numba import njit, types
+
+from fastmat.cpu import blocking, simd
 
 # Vector registers: the widest that the instruction set of the table has.
 REGISTER = {"avx512": "zmm", "avx2": "ymm", "baseline": "xmm"}
@@ -47,9 +48,7 @@ def micro_kernel(dtype):
 
     @njit
     def run(element, a, b, c, k):
-        simd.multiply_tile(
-            element.dtype, k, a, 0, b, 0, simd.address(c, 0, 0), c.strides[0], True
-        )
+        simd.multiply_tile(element.dtype, k, a, 0, b, 0, simd.address(c, 0, 0), c.strides[0], True)
 
     array = types.Array(dtype, 1, "C")
     run.compile((array, array, array, types.Array(dtype, 2, "C"), types.intp))

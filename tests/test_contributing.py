@@ -4,8 +4,9 @@ import inspect
 import re
 from pathlib import Path
 
-import fastmat
 import pytest
+
+import fastmat
 from fastmat.comparisons import cases
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,9 +51,7 @@ def test_every_callable_of_the_package_is_an_operation():
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_places_exist(stem):
-    missing = [
-        place for place in PLACES if not (ROOT / place.replace("{stem}", stem)).is_file()
-    ]
+    missing = [place for place in PLACES if not (ROOT / place.replace("{stem}", stem)).is_file()]
     assert not missing
 
 

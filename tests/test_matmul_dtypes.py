@@ -2,11 +2,12 @@
 
 from itertools import product
 
-import fastmat as fm
 import numpy as np
 import pytest
 from oracles import BFLOAT16, DTYPES, HALVES, INTEGERS, name
 from products import any_bits, check, same, small_integers
+
+import fastmat as fm
 
 PAIRS = list(product(DTYPES, DTYPES))
 

@@ -3,10 +3,11 @@
 Dtypes that are not supported are in `test_matmul_dtypes.py`.
 """
 
-import fastmat as fm
 import numpy as np
 import pytest
 from products import bits
+
+import fastmat as fm
 
 OPERATIONS = ("matmul", "matvec", "vecmat", "vecdot")
 # Shapes of operands and result that fit.
@@ -85,7 +86,7 @@ def test_mismatched_shapes(op, shape1, shape2, dtype):
     ],
 )
 def test_too_few_dimensions(op, shape1, shape2):
-    bad = "x1" if len(shape1) < len(FITTING[op][0]) or op == "vecdot" and not shape1 else "x2"
+    bad = "x1" if len(shape1) < len(FITTING[op][0]) or (op == "vecdot" and not shape1) else "x2"
     if op in ("matmul", "vecdot"):
         bad = "x1" if not shape1 else "x2"
     with pytest.raises(ValueError, match=bad):

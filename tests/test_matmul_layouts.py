@@ -2,7 +2,6 @@
 
 from itertools import product
 
-import fastmat as fm
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +9,8 @@ from hypothesis import strategies as st
 from layouts import LAYOUTS, SAME_VALUES, broadcast, c_order, makers_for
 from oracles import DTYPES, FLOATS, name
 from products import bits, check, normal, small_integers
+
+import fastmat as fm
 
 SHAPES = [(3, 4, 5), (16, 12, 16), (45, 33, 70), (1, 40, 50), (40, 1, 50)]
 

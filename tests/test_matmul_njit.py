@@ -1,6 +1,5 @@
 """`fm.matmul`, `matvec`, `vecmat` and `vecdot` inside the user's own ``@njit`` functions."""
 
-import fastmat as fm
 import numba
 import numpy as np
 import pytest
@@ -9,6 +8,8 @@ from numba import njit, prange
 from numba.core.errors import TypingError
 from oracles import ORACLES, rounded
 from products import bits, normal, same, small_integers
+
+import fastmat as fm
 
 pytestmark = pytest.mark.usefixtures("overloads")
 
@@ -111,7 +112,9 @@ def test_mixed_dtypes_promote(dtype1, dtype2):
     check("matmul", *pair((40, 60), (60, 50), dtype2, dtype1))
 
 
-@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"unaligned", "packed_record", "byte_swapped"}))
+@pytest.mark.parametrize(
+    "layout", sorted(set(LAYOUTS) - {"unaligned", "packed_record", "byte_swapped"})
+)
 def test_layouts(layout):
     maker = LAYOUTS[layout]
     x1, x2 = pair((40, 70), (70, 30), "f8")
@@ -250,7 +253,7 @@ def test_integers_wrap_around():
     ],
 )
 def test_mismatched_shapes_raise_at_run_time(op, shape1, shape2):
-    with pytest.raises(ValueError, match="x1|x2"):
+    with pytest.raises(ValueError, match=r"x1|x2"):
         FUNCTIONS[op](np.ones(shape1), np.ones(shape2))
 
 

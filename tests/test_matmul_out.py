@@ -1,6 +1,5 @@
 """`fm.matmul(…, out=)`: layouts, dtypes, memory around it, overlap with the operands."""
 
-import fastmat as fm
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +7,8 @@ from hypothesis import strategies as st
 from layouts import WRITABLE, makers_for, outside
 from oracles import BFLOAT16, DTYPES, matmul, name, rounded
 from products import bits, check, normal, same, small_integers
+
+import fastmat as fm
 
 SHAPES = [
     ((1, 1), (1, 1)),

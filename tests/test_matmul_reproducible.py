@@ -2,12 +2,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import fastmat as fm
 import numba
 import numpy as np
 import pytest
 from oracles import BFLOAT16, COMPLEX, FLOATS, name
 from products import bits, normal
+
+import fastmat as fm
 
 SHAPES = [
     ((64, 64), (64, 64)),

@@ -1,11 +1,12 @@
 """`fm.matmul`: accuracy, wrap-around, NaN, infinities, zeros, subnormal and large numbers."""
 
-import fastmat as fm
 import numpy as np
 import pytest
 from layouts import negative
 from oracles import BFLOAT16, COMPLEX, FLOATS, INTEGERS, matmul, name, rounded
 from products import any_bits, bits, check, check_near, normal, same, small_integers
+
+import fastmat as fm
 
 SHAPES = [
     (1, 1, 1),
@@ -104,7 +105,9 @@ def test_extreme_integers(dtype):
     check("matmul", x1[:4, :4], x1[:4, :4])
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5), (16, 16, 16), (37, 39, 300), (1, 50, 60), (50, 1, 60)])
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 5), (16, 16, 16), (37, 39, 300), (1, 50, 60), (50, 1, 60)]
+)
 def test_bool_is_or_of_ands_of_any_bytes(shape):
     """A byte other than 0 is True: 2 and 4 have no bit in common, yet True and True is True."""
     m, n, k = shape

@@ -2,7 +2,6 @@
 
 from itertools import product
 
-import fastmat as fm
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +9,8 @@ from hypothesis import strategies as st
 from layouts import LAYOUTS, SAME_VALUES, WRITABLE, makers_for, outside
 from oracles import COMPLEX, DTYPES, FLOATS, INTEGERS, ORACLES, name, rounded
 from products import any_bits, bits, check, check_near, normal, same, small_integers
+
+import fastmat as fm
 
 OPERATIONS = ("matvec", "vecmat", "vecdot")
 LENGTHS = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 127, 131, 257, 1000)

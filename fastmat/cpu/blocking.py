@@ -36,6 +36,7 @@ TINY_WORK = 16**3  # the same for a product with a vector
 SERIAL_WORK = 32**3  # m * n * k up to which one thread is faster than several
 STACK_WORK = 256**3  # m * n * k up to which an item of a stack is one thread's work
 LANES_SIDE = 4  # m, n and k up to which the items of a stack are computed in lanes
+WIDTH = 8  # panels of b that one task packs and uses, where a is shared
 SPLIT_AREA = 128**2  # m * n up to which long sums are split
 SPLIT_PIECES = 64  # into how many pieces, at the most
 STACK_LANES = 16  # items of a stack of tiny products that are computed at once
@@ -56,6 +57,7 @@ class Tile:
     block_rows: int  # MC: rows of a that one task packs
     block_cols: int  # NC: columns of b that are packed at once
     unroll: int  # steps of k in one turn of the loop
+    shared_rows: int  # rows of a up to which it is a that all threads share, packed
     split_depth: int  # least length of a piece of a long sum that is split
     direct_rows: int  # rows of a small product that are computed at once
 
@@ -89,6 +91,7 @@ def tile(dtype):
         block_rows=int(E_("MC", 144)),
         block_cols=int(E_("NC", 4096)),
         unroll=4,
+        shared_rows=384,
         split_depth=2048,
         direct_rows=8,
     )
@@ -115,6 +118,7 @@ block_rows = _constant(lambda t: t.block_rows)
 block_cols = _constant(lambda t: t.block_cols)
 lanes = _constant(lambda t: t.lanes)
 direct_rows = _constant(lambda t: t.direct_rows)
+shared_rows = _constant(lambda t: t.shared_rows)
 split_depth = _constant(lambda t: t.split_depth)
 dot_lanes = _constant(lambda t: t.dot_lanes)
 

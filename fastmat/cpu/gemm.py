@@ -5,17 +5,19 @@ ACM TOMS 41(3), 2015. Sums over k are split by the block depth alone, so the bit
 result depend on the shape, never on threads or strides.
 """
 
-from numba import types
+from numba import njit, types
 from numba.extending import overload
 
 from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.mathfn import accumulator
 from fastmat.cpu.blocking import (
+    WIDTH,
     block_cols,
     block_rows,
     ceil_div,
     depth,
     parts,
+    shared_rows,
     tile_cols,
     tile_rows,
 )
@@ -26,45 +28,72 @@ from fastmat.cpu.simd import address, multiply_tile
 
 
 @task
-def _pack_b(args, slot, index):
-    b, packed = args
-    cols = tile_cols(b.dtype)
-    size = b.shape[0] * cols * parts(b.dtype)
-    j = index * cols
-    pack(b[:, j : j + cols].T, cols, packed[index * size : (index + 1) * size])
+def _pack_panels(args, slot, index):
+    """One panel of an operand that all threads share; columns of b are rows of its transpose."""
+    source, width, packed = args
+    size = source.shape[1] * width * parts(source.dtype)
+    i = index * width
+    pack(source[i : i + width], width, packed[index * size : (index + 1) * size])
 
 
 @task
-def _block(args, slot, index):
-    """One block of rows and columns of c: pack its rows of a, multiply tile by tile."""
-    a, b_packed, b_cols, c, c_direct, accumulate, height, width, a_scratch, tiles = args
-    element = a.dtype
-    rows, cols, k = tile_rows(element), tile_cols(element), a.shape[1]
-    across = ceil_div(b_cols, width)
+def _row_block(args, slot, index):
+    """A block of rows of c: its rows of a are packed, then multiplied with all of packed b."""
+    a, b_packed, c, accumulate, height, width, own, tiles = args
+    rows, cols, k = tile_rows(a.dtype), tile_cols(a.dtype), a.shape[1]
+    across = ceil_div(c.shape[1], width)
     i0, j0 = index // across * height, index % across * width
-    i1, j1 = min(a.shape[0], i0 + height), min(b_cols, j0 + width)
-    packed, tile = a_scratch[slot], tiles[slot]
-    a_panel, b_panel = k * rows * parts(element), k * cols * parts(element)
+    i1, j1 = min(c.shape[0], i0 + height), min(c.shape[1], j0 + width)
+    panel = k * rows * parts(a.dtype)
     for i in range(i0, i1, rows):
-        at = (i - i0) // rows * a_panel
-        pack(a[i : min(i + rows, i1)], rows, packed[at : at + a_panel])
-    tile_stride = tile.strides[0]
+        at = (i - i0) // rows * panel
+        pack(a[i : min(i + rows, i1)], rows, own[slot, at : at + panel])
     for j in range(j0, j1, cols):
+        at = j // cols * k * cols * parts(a.dtype)
         for i in range(i0, i1, rows):
-            full = c_direct and i + rows <= i1 and j + cols <= j1
-            multiply_tile(
-                element,
-                k,
-                packed,
-                (i - i0) // rows * a_panel,
-                b_packed,
-                j // cols * b_panel,
-                address(c, i, j) if full else address(tile, 0, 0),
-                c.strides[0] if full else tile_stride,
-                accumulate and full,
-            )
-            if not full:
-                _merge(tile, c[i : min(i + rows, i1), j : min(j + cols, j1)], accumulate)
+            own_at = (i - i0) // rows * panel
+            _tile(a.dtype, k, own[slot], own_at, b_packed, at, c, i, j, accumulate, tiles[slot])
+
+
+@task
+def _column_block(args, slot, index):
+    """A block of columns of c: panel by panel of b is packed and multiplied with packed a."""
+    a_packed, b, c, accumulate, width, own, tiles = args
+    rows, cols, k = tile_rows(b.dtype), tile_cols(b.dtype), b.shape[0]
+    j0 = index * width
+    j1 = min(c.shape[1], j0 + width)
+    panel = own[slot, : k * cols * parts(b.dtype)]
+    for j in range(j0, j1, cols):
+        pack(b[:, j : min(j + cols, j1)].T, cols, panel)
+        for i in range(0, c.shape[0], rows):
+            at = i // rows * k * rows * parts(b.dtype)
+            _tile(b.dtype, k, a_packed, at, panel, 0, c, i, j, accumulate, tiles[slot])
+
+
+@njit
+def _tile(
+    element,
+    k,
+    a,  # in, panels of rows
+    a_start,
+    b,  # in, panels of columns
+    b_start,
+    c,  # inout (m, n)
+    i,
+    j,
+    accumulate,
+    tile,  # scratch (MR, parts * NR), real scalars
+):
+    """c[i:i+MR, j:j+NR] (+)= a panel of a times one of b; cut at the edges of c."""
+    i1, j1 = i + tile_rows(element), j + tile_cols(element)
+    whole = i1 <= c.shape[0] and j1 <= c.shape[1]
+    if whole and parts(element) == 1 and c.strides[1] == c.itemsize:
+        at, stride = address(c, i, j), c.strides[0]
+        multiply_tile(element, k, a, a_start, b, b_start, at, stride, accumulate)
+    else:
+        at, stride = address(tile, 0, 0), tile.strides[0]
+        multiply_tile(element, k, a, a_start, b, b_start, at, stride, False)
+        _merge(tile, c[i : min(i1, c.shape[0]), j : min(j1, c.shape[1])], accumulate)
 
 
 def _merge(tile, c, accumulate):
@@ -112,42 +141,34 @@ def gemm(
     threads,
 ):
     """c = a @ b for k > 0."""
-    element = a.dtype
-    m, k = a.shape
-    n = b.shape[1]
-    rows, cols = tile_rows(element), tile_cols(element)
-    n_max = min(block_cols(element), ceil_div(n, cols) * cols)
-    k_max = min(depth(element), k)
-    panels = ceil_div(m, rows)
-    height = min(block_rows(element) // rows, ceil_div(panels, 2 * threads)) * rows
+    (m, k), n = a.shape, b.shape[1]
+    scalar, scalars = scalar_dtype(a.dtype), parts(a.dtype)
+    rows, cols, k_max = tile_rows(a.dtype), tile_cols(a.dtype), min(depth(a.dtype), k)
+    tiles = scratch(threads * rows * cols * scalars, scalar).reshape(threads, rows, -1)
+    if m <= shared_rows(a.dtype) and m < n:
+        panels = ceil_div(m, rows)
+        width = min(WIDTH, ceil_div(ceil_div(n, cols), 2 * threads)) * cols
+        a_packed = scratch(panels * rows * k_max * scalars, scalar)
+        own = scratch(threads * cols * k_max * scalars, scalar).reshape(threads, -1)
+        for p in range(0, k, k_max):
+            x, y = a[:, p : p + k_max], b[p : p + k_max]
+            parallel_for(_pack_panels, panels, threads, (x, rows, a_packed))
+            args = (a_packed, y, c, p > 0, width, own, tiles)
+            parallel_for(_column_block, ceil_div(n, width), threads, args)
+        return
+    n_max = min(block_cols(a.dtype), ceil_div(n, cols) * cols)
+    height = min(block_rows(a.dtype) // rows, ceil_div(ceil_div(m, rows), 2 * threads)) * rows
     blocks = ceil_div(m, height)
     across = 1 if blocks >= threads else ceil_div(threads, blocks)
-    scalar = scalar_dtype(element)
-    b_packed = scratch(n_max * k_max * parts(element), scalar)
-    a_scratch = scratch(threads * height * k_max * parts(element), scalar).reshape(threads, -1)
-    tiles = scratch(threads * rows * cols * parts(element), scalar).reshape(threads, rows, -1)
-    c_direct = parts(element) == 1 and c.strides[1] == c.itemsize
+    b_packed = scratch(n_max * k_max * scalars, scalar)
+    own = scratch(threads * height * k_max * scalars, scalar).reshape(threads, -1)
     for j in range(0, n, n_max):
-        j_end = min(n, j + n_max)
-        panels_b = ceil_div(j_end - j, cols)
-        width = ceil_div(panels_b, across) * cols
+        z = c[:, j : j + n_max]
+        panels = ceil_div(z.shape[1], cols)
+        width = ceil_div(panels, across) * cols
+        tasks = blocks * ceil_div(z.shape[1], width)
         for p in range(0, k, k_max):
-            p_end = min(k, p + k_max)
-            parallel_for(_pack_b, panels_b, threads, (b[p:p_end, j:j_end], b_packed))
-            parallel_for(
-                _block,
-                blocks * ceil_div(j_end - j, width),
-                threads,
-                (
-                    a[:, p:p_end],
-                    b_packed,
-                    j_end - j,
-                    c[:, j:j_end],
-                    c_direct,
-                    p > 0,
-                    height,
-                    width,
-                    a_scratch,
-                    tiles,
-                ),
-            )
+            x, y = a[:, p : p + k_max], b[p : p + k_max, j : j + n_max]
+            parallel_for(_pack_panels, panels, threads, (y.T, cols, b_packed))
+            args = (x, b_packed, z, p > 0, height, width, own, tiles)
+            parallel_for(_row_block, tasks, threads, args)

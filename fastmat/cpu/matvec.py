@@ -35,9 +35,7 @@ def matvec(
     m, k = a.shape
     chunks = ceil_div(k, DOT_CHUNK)
     dtype = sum_dtype(a.dtype)
-    vector = scratch(k, dtype)
-    for p in range(k):
-        vector[p] = widen(x[p])
+    vector = _in_a_row(x)
     partial = scratch(m * chunks, dtype).reshape(m, chunks)
     columns = a.strides[0] == a.itemsize and a.strides[1] != a.itemsize and m > 1
     if columns:
@@ -241,6 +239,34 @@ def _conjugate_number(x):
     if isinstance(x, types.Complex):
         return lambda x: x.conjugate()
     return lambda x: x
+
+
+def _in_a_row(x):
+    raise TypeError("only for compiled code")
+
+
+@overload(_in_a_row)
+def _in_a_row_vector(
+    x,  # in (k,)
+):
+    """The numbers of x as they are computed with, side by side: x itself if it is that."""
+    if accumulator(x.dtype) == x.dtype:
+
+        def in_a_row(x):
+            if x.strides[0] == x.itemsize:
+                return contiguous(x)
+            vector = scratch(x.shape[0], x.dtype)
+            _gather(x, vector)
+            return contiguous(vector)
+
+    else:
+
+        def in_a_row(x):
+            vector = scratch(x.shape[0], sum_dtype(x.dtype))
+            _gather(x, vector)
+            return vector
+
+    return in_a_row
 
 
 def computed_as_stored(dtype):

@@ -87,7 +87,7 @@ def _transpose(width):
         lanes, side = width // LANE, LANE // size
         for lane, rows in enumerate(_load_rows(builder, source, size, lanes)):
             targets = [target(lane * side + r) for r in range(side)]
-            _store(builder, _transpose_lanes(builder, rows, size), targets, size, streaming)
+            _store(builder, _transpose_lanes(builder, rows, size), targets, streaming)
         return context.get_dummy_value()
 
     return codegen
@@ -97,8 +97,8 @@ def _copy(width):
     def codegen(context, builder, signature, args):
         source, target, streaming = _operands(context, builder, signature, args)
         size = _itemsize(context, signature.args[0])
-        items = _load(builder, source(0), _vector(size, width), size)
-        _store(builder, [items], [target(0)], size, streaming)
+        items = _load(builder, source(0), _vector(size, width))
+        _store(builder, [items], [target(0)], streaming)
         return context.get_dummy_value()
 
     return codegen
@@ -110,7 +110,7 @@ def _load_rows(builder, source, size, lanes):
     columns = [[] for _ in range(lanes)]
     for r in range(side):
         vector = _vector(size, LANE * lanes)
-        rows = [_load(builder, source(s * side + r), vector, size) for s in range(lanes)]
+        rows = [_load(builder, source(s * side + r), vector) for s in range(lanes)]
         for column, lane in zip(columns, _exchange_lanes(builder, rows), strict=True):
             column.append(lane)
     return columns
@@ -167,7 +167,7 @@ def _shuffle(builder, x, y, mask):
 
 
 def _operands(context, builder, signature, args):
-    """Where row r of each tile begins, as functions of r and an offset in bytes."""
+    """Where row r of each tile begins, as functions of r."""
     src, i, j, dst, p, q, streaming = args
     src_type, dst_type = signature.args[0], signature.args[3]
 
@@ -178,9 +178,9 @@ def _operands(context, builder, signature, args):
         offset = builder.add(builder.mul(first, step), builder.mul(start, size))
         base = builder.bitcast(view.data, i8.as_pointer())
 
-        def row(r, extra=0):
-            shift = builder.add(builder.mul(step, ir.Constant(i64, r)), ir.Constant(i64, extra))
-            return builder.gep(base, [builder.add(offset, shift)], source_etype=i8)
+        def row(r):
+            distance = builder.add(offset, builder.mul(step, ir.Constant(i64, r)))
+            return builder.gep(base, [distance], source_etype=i8)
 
         return row
 
@@ -197,13 +197,13 @@ def _vector(size, width):
     return ir.VectorType(ir.IntType(8 * lane), width // lane)
 
 
-def _load(builder, pointer, vector, align):
+def _load(builder, pointer, vector):
     value = builder.load(builder.bitcast(pointer, vector.as_pointer()), typ=vector)
-    value.align = min(align, 8)
+    value.align = 1
     return value
 
 
-def _store(builder, vectors, pointers, size, streaming):
+def _store(builder, vectors, pointers, streaming):
     """Store vectors; past the caches, with addresses aligned to their width, if `streaming`."""
     pointers = [
         builder.bitcast(pointer, vector.type.as_pointer())
@@ -218,4 +218,4 @@ def _store(builder, vectors, pointers, size, streaming):
                 store.set_metadata("nontemporal", flag)
         with through_caches:
             for vector, pointer in zip(vectors, pointers, strict=True):
-                builder.store(vector, pointer).align = min(size, 8)
+                builder.store(vector, pointer).align = 1

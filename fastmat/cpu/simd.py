@@ -530,8 +530,8 @@ def _view(context, builder, array_type, array, result_type, shape, strides):
 
 @intrinsic
 def contiguous(typingctx, array):
-    """A 1-D array whose items lie side by side, in a type that says so."""
-    result = array.copy(layout="C")
+    """A 1-D array whose items lie side by side, to read, in a type that says so."""
+    result = array.copy(layout="C", readonly=True)
 
     def codegen(context, builder, signature, args):
         return impl_ret_borrowed(context, builder, result, args[0])

@@ -6,7 +6,9 @@ from numba.core import cgutils
 from numba.core.imputils import impl_ret_borrowed
 from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 from numba.np.numpy_support import as_dtype
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 AXES = 8
 
@@ -28,8 +30,12 @@ def bits(typingctx, array, shape, strides):
 
 @intrinsic
 def plane(typingctx, array, offset, shape, strides):
-    """`bits` that begin some bytes into the array, and do not keep it alive: cheap in a loop."""
+    """`bits` from some bytes into the array on, which do not keep it alive: cheap in a loop.
+
+    Nothing is assumed of their alignment.
+    """
     result = _view(array, shape, strides).return_type
+    result = types.Array(result.dtype, result.ndim, "A", aligned=False)
     return result(array, types.intp, shape, strides), _codegen(holding=False)
 
 
@@ -75,6 +81,28 @@ def _codegen(holding):
     return codegen
 
 
+@intrinsic
+def _on_stack(typingctx, values):
+    """A copy of a tuple of integers that can be changed, as an array that ends with its function."""
+    result = types.Array(types.intp, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(result)(context, builder)
+        data = cgutils.alloca_once_value(builder, args[0])
+        size = context.get_abi_sizeof(context.get_data_type(types.intp))
+        populate_array(
+            view,
+            data=builder.bitcast(data, view.data.type),
+            shape=[ir.Constant(ir.IntType(64), len(values))],
+            strides=[ir.Constant(ir.IntType(64), size)],
+            itemsize=ir.Constant(ir.IntType(64), size),
+            meminfo=None,
+        )
+        return view._getvalue()
+
+    return result(values), codegen
+
+
 @njit
 def merge_axes(
     shape,
@@ -85,39 +113,34 @@ def merge_axes(
 
     Returns how many are left, their shape and their strides, padded with axes of one item.
     """
-    for axis in range(1, AXES):
-        at = axis
-        while at > 0 and abs(target[at - 1]) < abs(target[at]):
-            shape, source, target = _swap(shape, at), _swap(source, at), _swap(target, at)
-            at -= 1
+    n, s, t = _on_stack(shape), _on_stack(source), _on_stack(target)
     count = 0
     for axis in range(AXES):
-        n, s, t = shape[axis], source[axis], target[axis]
-        if n == 1:
-            continue
-        if count > 0 and source[count - 1] == n * s and target[count - 1] == n * t:
-            count -= 1
-            n *= shape[count]
-        shape = replaced(shape, count, n)
-        source, target = replaced(source, count, s), replaced(target, count, t)
-        count += 1
-    for axis in range(count, AXES):
-        shape = replaced(shape, axis, 1)
-        source, target = replaced(source, axis, 0), replaced(target, axis, 0)
-    return count, shape, source, target
+        extent, a, b = shape[axis], source[axis], target[axis]
+        if extent != 1:
+            at = count
+            while at > 0 and abs(t[at - 1]) < abs(b):
+                n[at], s[at], t[at] = n[at - 1], s[at - 1], t[at - 1]
+                at -= 1
+            n[at], s[at], t[at] = extent, a, b
+            count += 1
+    merged = 0
+    for axis in range(count):
+        extent, a, b = n[axis], s[axis], t[axis]
+        if merged > 0 and s[merged - 1] == extent * a and t[merged - 1] == extent * b:
+            merged -= 1
+            extent *= n[merged]
+        n[merged], s[merged], t[merged] = extent, a, b
+        merged += 1
+    for axis in range(merged, AXES):
+        n[axis], s[axis], t[axis] = 1, 0, 0
+    return merged, to_fixed_tuple(n, AXES), to_fixed_tuple(s, AXES), to_fixed_tuple(t, AXES)
 
 
 @njit
 def replaced(values, index, value):
     """The tuple with one value replaced."""
     return tuple_setitem(values, index, value)
-
-
-@njit
-def _swap(values, at):
-    """Exchange the values at at - 1 and at."""
-    before, after = values[at - 1], values[at]
-    return replaced(replaced(values, at - 1, after), at, before)
 
 
 @njit
@@ -130,13 +153,3 @@ def offset(index, shape, strides):
             result += index % n * strides[axis]
             index //= n
     return result
-
-
-@njit
-def reach(shape, strides):
-    """The bytes an array takes before and after the address of its first item."""
-    before, after = 0, 0
-    for n, stride in zip(shape, strides):
-        before -= min((n - 1) * stride, 0)
-        after += max((n - 1) * stride, 0)
-    return before, after

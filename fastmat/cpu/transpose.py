@@ -59,7 +59,7 @@ def assign(
     m = shape[outer] if outer != inner else 1
     shape = replaced(replaced(shape, inner, 1), outer, 1)
     strides = source[outer], source[inner], target[outer], target[inner]
-    streaming = nbytes > streamed and address(dst) % size == 0
+    streaming = nbytes > streamed and _items_aligned(dst)
 
     height, cells = n, max(min(run // size, share), 1)
     side, mode = 0, SCALAR
@@ -68,7 +68,7 @@ def assign(
         height = min(n, _whole_lines(cells, line))
         streaming = streaming and n >= LONG * line
     elif target[inner] == size == source[outer]:
-        side = _tile_side(src, min(m, n))
+        side = largest_tile(src, min(m, n))
         whole = address(dst) % LINE == 0 and n % line == 0
         direct = side == line and target[outer] % LINE == 0 and (whole or n >= LONG * line)
         dense = target[outer] == n * size and n <= streamed_rows * line and m * n >= LONG * line
@@ -94,6 +94,15 @@ def assign(
 
 
 @njit
+def _items_aligned(array):
+    """Whether every item lies at a multiple of its size."""
+    distances = address(array)
+    for stride in array.strides:
+        distances |= stride
+    return distances % array.itemsize == 0
+
+
+@njit
 def _outer_axis(inner, shape, source):
     """The axis along which the source lies closest, or the next best if that is `inner`."""
     closest = inner
@@ -114,8 +123,8 @@ def _last_axis(shape):
 
 
 @njit
-def _tile_side(array, extent):
-    """The largest tile that fits, 0 if none does."""
+def largest_tile(array, extent):
+    """The side of the largest tile that fits, 0 if none does."""
     side = 2 * tile_side(array)
     for _ in range(2):
         if extent < side:
@@ -300,7 +309,7 @@ def _transpose_tiles(
                 row = min(p, n - side)
                 apart = (p > i_head or i_head == 0) and (p + 2 * side <= n or p + side == n)
                 past = streaming and apart and not staged
-                _transpose_tile(side, a, row, column, b, column, row, past)
+                move_tile(side, a, row, column, b, column, row, past)
                 p = p + side if p > 0 or i_head == 0 else i_head
             q = q + side if q > 0 or j_head == 0 else j_head
         if staged:
@@ -325,78 +334,11 @@ def _shifted(begin, end, extent, head):
 
 
 @njit
-def _transpose_tile(side, src, i, j, dst, p, q, streaming):
+def move_tile(side, src, i, j, dst, p, q, streaming):
+    """dst[p:p+side, q:q+side] = src[i:i+side, j:j+side].T"""
     if side > tile_side(src):
         transpose_line(src, i, j, dst, p, q, streaming)
     elif side == tile_side(src):
         transpose_tile(src, i, j, dst, p, q, False)
     else:
         transpose_lane(src, i, j, dst, p, q, False)
-
-
-@kernel(
-    lambda dtype: (writes(dtype, AXES), *[types.intp] * 2),
-    [str(dtype) for dtype in BITS.values()],
-)
-def transpose_in_place(
-    a,  # inout (6 axes, n, n)
-    parallel,  # this and what follows: blocking_transpose.Tuning
-    rows,
-):
-    """a[...] = a with its last two axes exchanged."""
-    if a.size == 0:
-        return
-    size, n = a.itemsize, a.shape[-1]
-    step, unit = a.strides[-2:]
-    if step == size:
-        step, unit = unit, step
-    side = _tile_side(a, n) if unit == size else 0
-    edge = min(n, rows * (LINE // size))
-    blocks = -(-n // edge)
-    planes = max(edge * edge // (n * n), 1)
-    total = a.size // (n * n)
-    threads = num_threads() if a.size * size >= parallel else 1
-    args = (a, (n, step, unit), (edge, blocks), (planes, total), side)
-    parallel_for(_exchange, -(-total // planes) * blocks * blocks, threads, args)
-
-
-@task
-def _exchange(args, slot, index):
-    """Exchange a block on or above the diagonal with its mirror image."""
-    a, (n, step, unit), (edge, blocks), (planes, total), side = args
-    block, group = index % (blocks * blocks), index // (blocks * blocks)
-    i, j = block // blocks * edge, block % blocks * edge
-    if j < i:
-        return
-    work = scratch(side * side, a.dtype)
-    tile = plane(work, 0, (side, side), (side * a.itemsize, a.itemsize))
-    shape, strides = (*a.shape[:-2], 1, 1), a.strides
-    for number in range(group * planes, min(group * planes + planes, total)):
-        square = plane(a, offset(number, shape, strides), (n, n), (step, unit))
-        _exchange_tiles(square, i, min(i + edge, n), j, min(j + edge, n), tile)
-    address(work)  # keeps it alive till here: planes do not
-
-
-@njit
-def _exchange_tiles(
-    a,  # inout (n, n), unit stride along its axis 1 if there are tiles
-    i,
-    i_end,
-    j,
-    j_end,
-    tile,  # scratch (side, side)
-):
-    """Exchange what lies above the diagonal in a[i:i_end, j:j_end] with its mirror image."""
-    n, side = len(a), len(tile)
-    whole = n - n % side if side > 0 else 0
-    for q in range(j, min(j_end, whole), max(side, 1)):
-        for p in range(i, min(i_end, q + 1), side):
-            _transpose_tile(side, a, p, q, tile, 0, 0, False)
-            if p < q:
-                _transpose_tile(side, a, q, p, a, p, q, False)
-            for row in range(side):
-                for k in range(0, side, LANE // a.itemsize):
-                    copy_lane(tile, row, k, a, q + row, p + k, False)
-    for p in range(i, i_end):
-        for q in range(max(j, whole, p + 1), j_end):
-            a[p, q], a[q, p] = a[q, p], a[p, q]
