@@ -61,6 +61,7 @@ class Kernel:
         functools.update_wrapper(self, function)
         self.signature = signature
         self.dtypes = tuple(dtypes)
+        self._loaded: dict[str, Any] = {}
         self.dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
         self.dispatcher._cache = KernelCache(function)
 
@@ -73,14 +74,15 @@ class Kernel:
 
     def load(self, name: str) -> Any:
         """Compile the specialization for the dtype of this name, or load it from the disk."""
-        signature = self.signature(NUMBA_DTYPES[name])
         with _lock:
-            if signature not in self.dispatcher.overloads:
+            if name not in self._loaded:
+                signature = self.signature(NUMBA_DTYPES[name])
                 self.dispatcher.compile(signature)
                 result = self.dispatcher.overloads[signature]
                 address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
                 llvm.add_symbol(self.symbol(name), address)
-            return self.dispatcher.overloads[signature]
+                self._loaded[name] = result
+            return self._loaded[name]
 
     def symbol(self, name: str) -> str:
         """What the specialization for the dtype of this name is called in machine code."""

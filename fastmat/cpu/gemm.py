@@ -5,11 +5,11 @@ ACM TOMS 41(3), 2015. Sums over k are split by the block depth alone, so the bit
 result depend on the shape, never on threads or strides.
 """
 
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
-from fastmat.core.compile import kernel, reads, writes
-from fastmat.core.mathfn import accumulator
+from fastmat.core.compile import call, kernel, reads, writes
+from fastmat.core.mathfn import accumulator, real
 from fastmat.cpu.blocking import (
     WIDTH,
     block_cols,
@@ -32,8 +32,8 @@ def _pack_panels(args, slot, index):
     """One panel of an operand that all threads share; columns of b are rows of its transpose."""
     source, width, packed = args
     size = source.shape[1] * width * parts(source.dtype)
-    i = index * width
-    pack(source[i : i + width], width, packed[index * size : (index + 1) * size])
+    rows = source[index * width : (index + 1) * width]
+    call(pack, source.dtype, (rows, width, packed[index * size : (index + 1) * size]))
 
 
 @task
@@ -47,12 +47,13 @@ def _row_block(args, slot, index):
     panel = k * rows * parts(a.dtype)
     for i in range(i0, i1, rows):
         at = (i - i0) // rows * panel
-        pack(a[i : min(i + rows, i1)], rows, own[slot, at : at + panel])
+        call(pack, a.dtype, (a[i : min(i + rows, i1)], rows, own[slot, at : at + panel]))
+    a_at, b_at, size = own[slot].ctypes.data, b_packed.ctypes.data, b_packed.itemsize
     for j in range(j0, j1, cols):
-        at = j // cols * k * cols * parts(a.dtype)
+        right = b_at + j * k * parts(a.dtype) * size
         for i in range(i0, i1, rows):
-            own_at = (i - i0) // rows * panel
-            _tile(a.dtype, k, own[slot], own_at, b_packed, at, c, i, j, accumulate, tiles[slot])
+            left = a_at + (i - i0) * k * parts(a.dtype) * size
+            call(tile, a.dtype, (k, left, right, c, i, j, accumulate, tiles[slot]))
 
 
 @task
@@ -63,37 +64,40 @@ def _column_block(args, slot, index):
     j0 = index * width
     j1 = min(c.shape[1], j0 + width)
     panel = own[slot, : k * cols * parts(b.dtype)]
+    a_at, size = a_packed.ctypes.data, a_packed.itemsize
     for j in range(j0, j1, cols):
-        pack(b[:, j : min(j + cols, j1)].T, cols, panel)
+        call(pack, b.dtype, (b[:, j : min(j + cols, j1)].T, cols, panel))
         for i in range(0, c.shape[0], rows):
-            at = i // rows * k * rows * parts(b.dtype)
-            _tile(b.dtype, k, a_packed, at, panel, 0, c, i, j, accumulate, tiles[slot])
+            left = a_at + i * k * parts(b.dtype) * size
+            call(tile, b.dtype, (k, left, panel.ctypes.data, c, i, j, accumulate, tiles[slot]))
 
 
-@njit
-def _tile(
-    element,
+def _tile_types(t):
+    index, scalar = types.intp, real(t)
+    c, edge = writes(accumulator(t), 2), writes(scalar, 2)
+    return index, index, index, c, index, index, types.boolean, edge
+
+
+@kernel(_tile_types)
+def tile(
     k,
-    a,  # in, panels of rows
-    a_start,
-    b,  # in, panels of columns
-    b_start,
+    a,  # in, address of a panel of rows
+    b,  # in, address of a panel of columns
     c,  # inout (m, n)
     i,
     j,
     accumulate,
-    tile,  # scratch (MR, parts * NR), real scalars
+    edge,  # scratch (MR, parts * NR), real scalars
 ):
-    """c[i:i+MR, j:j+NR] (+)= a panel of a times one of b; cut at the edges of c."""
+    """c[i:i+MR, j:j+NR] (+)= a panel of a times one of b, cut at the edges of c."""
+    element = c.dtype
     i1, j1 = i + tile_rows(element), j + tile_cols(element)
     whole = i1 <= c.shape[0] and j1 <= c.shape[1]
     if whole and parts(element) == 1 and c.strides[1] == c.itemsize:
-        at, stride = address(c, i, j), c.strides[0]
-        multiply_tile(element, k, a, a_start, b, b_start, at, stride, accumulate)
+        multiply_tile(element, k, a, b, address(c, i, j), c.strides[0], accumulate)
     else:
-        at, stride = address(tile, 0, 0), tile.strides[0]
-        multiply_tile(element, k, a, a_start, b, b_start, at, stride, False)
-        _merge(tile, c[i : min(i1, c.shape[0]), j : min(j1, c.shape[1])], accumulate)
+        multiply_tile(element, k, a, b, address(edge, 0, 0), edge.strides[0], False)
+        _merge(edge, c[i : min(i1, c.shape[0]), j : min(j1, c.shape[1])], accumulate)
 
 
 def _merge(tile, c, accumulate):

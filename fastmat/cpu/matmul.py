@@ -85,10 +85,10 @@ def _products(
     elif small and (min(m, n) > 1 or work <= TINY_WORK):
         _small(a, b, c, threads)
     elif count > 1 and work <= STACK_WORK:
-        parallel_for(_item, count, threads, (a, b, c, 1))
+        parallel_for(_item, count, threads, (a, b, c))
     else:
         for t in range(count):
-            _product(a[t], b[t], c[t], threads)
+            call(product, a.dtype, (a[t], b[t], c[t], threads))
 
 
 @njit
@@ -153,17 +153,18 @@ def _small_products(
 
 @task
 def _item(args, slot, index):
-    a, b, c, threads = args
-    _product(a[index], b[index], c[index], threads)
+    a, b, c = args
+    call(product, a.dtype, (a[index], b[index], c[index], 1))
 
 
-@njit
-def _product(
+@kernel(lambda t: (reads(t, 2), reads(t, 2), writes(t, 2), types.intp))
+def product(
     a,  # in (m, k)
     b,  # in (k, n)
     c,  # out (m, n)
     threads,
 ):
+    """c = a @ b for k > 0 and more than a little work."""
     (m, k), n = a.shape, b.shape[1]
     if n == 1:
         call(matvec, a.dtype, (a, b[:, 0], c[:, 0], threads))
@@ -212,7 +213,7 @@ def _narrow(a, b, c, threads):
     raise TypeError("only for compiled code")
 
 
-@overload(_narrow)
+@overload(_narrow, inline="always")
 def _narrow_product(
     a,  # in (m, k)
     b,  # in (k, n), few columns
@@ -246,7 +247,7 @@ def _blocked(a, b, c, threads):
     raise TypeError("only for compiled code")
 
 
-@overload(_blocked)
+@overload(_blocked, inline="always")
 def _blocked_product(
     a,  # in (m, k)
     b,  # in (k, n)

@@ -1,14 +1,15 @@
 """Packing: operands copied into panels that the micro-kernel reads in order, through any strides."""
 
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
+from fastmat.core.compile import kernel, reads
 from fastmat.core.mathfn import real, widen
 from fastmat.cpu.blocking import parts
 from fastmat.cpu.shuffle import copy_lane, copy_line, tile_side, transpose_lane, transpose_tile
 
 
-@njit
+@kernel(lambda t: (reads(t, 2), types.intp, types.Array(real(t), 1, "C")))
 def pack(
     source,  # in (rows, k)
     width,  # rows of one panel

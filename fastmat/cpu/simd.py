@@ -94,10 +94,8 @@ def multiply_tile(
     typingctx,
     element,  # dtype of the product
     k,
-    a,  # in, panels of (k, parts, MR) real scalars
-    a_start,
-    b,  # in, panels of (k, parts, NR) real scalars
-    b_start,
+    a,  # in, address of a panel (k, parts, MR) of real scalars
+    b,  # in, address of a panel (k, parts, NR) of real scalars
     c,  # inout, address of (MR, parts, NR) real scalars
     c_stride,  # bytes from row to row
     accumulate,
@@ -107,27 +105,20 @@ def multiply_tile(
     The accumulators stay in registers for all k steps.
     """
     tile = blocking.tile(element.dtype)
-    signature = types.void(
-        element, types.intp, a, types.intp, b, types.intp, types.intp, types.intp, types.boolean
-    )
+    signature = types.void(element, *[types.intp] * 5, types.boolean)
 
     def codegen(context, builder, signature, args):
-        _, k, a, a_start, b, b_start, c, c_stride, accumulate = args
-        _, _, a_type, _, b_type, *_ = signature.args
+        _, k, a, b, c, c_stride, accumulate = args
         boolean = real(element.dtype) == BOOLEAN
-        lane = context.get_data_type(a_type.dtype)
+        lane = context.get_data_type(real(element.dtype))
         size = context.get_abi_sizeof(lane)
         vector = ir.VectorType(lane, tile.lanes)
         width = tile.lanes * size
         parts = tile.parts
         a_step, b_step = parts * tile.rows * size, parts * tile.cols * size
 
-        a_at = cgutils.alloca_once_value(
-            builder, _address(context, builder, a_type, a, a_start)
-        )
-        b_at = cgutils.alloca_once_value(
-            builder, _address(context, builder, b_type, b, b_start)
-        )
+        a_at = cgutils.alloca_once_value(builder, builder.inttoptr(a, i8.as_pointer()))
+        b_at = cgutils.alloca_once_value(builder, builder.inttoptr(b, i8.as_pointer()))
         c_at = builder.inttoptr(c, i8.as_pointer())
         rows = [
             _shift(builder, c_at, builder.mul(c_stride, ir.Constant(i64, row)))

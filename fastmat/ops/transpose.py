@@ -132,7 +132,7 @@ def _reverse(ndim: int) -> tuple[int, ...]:
 
 
 def _permutation(axes: Sequence[int] | int, ndim: int) -> tuple[int, ...]:
-    """The axes counted from 0, checked."""
+    """Check the axes, and count them from 0."""
     try:
         given = [operator.index(axis) for axis in (axes if np.iterable(axes) else (axes,))]
     except TypeError:
@@ -147,7 +147,7 @@ def _permutation(axes: Sequence[int] | int, ndim: int) -> tuple[int, ...]:
 
 
 def _permuted(x: Any, a: Array, order: tuple[int, ...], out: Any) -> Any:
-    """The copy with this order of axes: a new array like x, or in out."""
+    """Copy with this order of axes, to a new array like x or to out."""
     dtype = a.dtype
     kernel = _assign_kernels.get(dtype)
     if kernel is None:
@@ -165,8 +165,21 @@ def _permuted(x: Any, a: Array, order: tuple[int, ...], out: Any) -> Any:
     return out
 
 
+def movable(dtype: DType) -> bool:
+    """Whether kernels move items of this dtype."""
+    return dtype.itemsize in SIZES and not dtype.hasobject
+
+
+def unmovable(dtype: DType) -> TypeError:
+    """Make the error for an array whose items kernels do not move."""
+    return TypeError(
+        f"x has dtype {dtype} with items of {dtype.itemsize} bytes; supported are all dtypes "
+        f"without Python objects whose items have {', '.join(map(str, SIZES))} bytes"
+    )
+
+
 def _returned(result: Array, x: Any) -> Any:
-    """The result in the library of x; NumPy's own stays an array even without axes."""
+    """Return it in the library of x; NumPy's own stays an array even without axes."""
     converted = like(result, x)
     return result if isinstance(converted, np.generic) else converted
 
@@ -189,12 +202,9 @@ def _assign(kernel: _Kernel, src: Array, dst: Array) -> None:
 
 
 def _load(dtype: DType) -> _Kernel:
-    """The kernel that moves items of this dtype."""
-    if dtype.itemsize not in SIZES or dtype.hasobject:
-        raise TypeError(
-            f"x has dtype {dtype} with items of {dtype.itemsize} bytes; supported are all dtypes "
-            f"without Python objects whose items have {', '.join(map(str, SIZES))} bytes"
-        )
+    """Find the kernel that moves items of this dtype."""
+    if not movable(dtype):
+        raise unmovable(dtype)
     from fastmat.cpu.blocking_transpose import tuning
     from fastmat.cpu.strides import BITS
     from fastmat.cpu.transpose import assign

@@ -3,4 +3,4 @@
 
 def register():
     """Tell Numba about fastmat. Numba calls this itself, through its entry point."""
-    from fastmat.overloads import matmul  # noqa: F401
+    from fastmat.overloads import matmul, transpose  # noqa: F401
