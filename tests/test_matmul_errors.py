@@ -114,7 +114,9 @@ def test_ragged_lists(op):
 
 
 @pytest.mark.parametrize("op", OPERATIONS)
-@pytest.mark.parametrize("bad", [None, object(), "text", {"a": 1}, b"bytes"], ids=lambda bad: type(bad).__name__)
+@pytest.mark.parametrize(
+    "bad", [None, object(), "text", {"a": 1}, b"bytes"], ids=lambda bad: type(bad).__name__
+)
 def test_what_is_no_array(op, bad):
     shape1, shape2, _ = FITTING[op]
     with pytest.raises((TypeError, ValueError), match="x1"):

@@ -19,7 +19,9 @@ def as_array(x: Any, name: str) -> Array:
         try:
             return np.from_dlpack(x)
         except (BufferError, RuntimeError, TypeError) as error:
-            raise TypeError(f"{name} ({type(x).__name__}) cannot be read by DLPack: {error}") from error
+            raise TypeError(
+                f"{name} ({type(x).__name__}) cannot be read by DLPack: {error}"
+            ) from error
     try:
         return np.asarray(x)
     except ValueError as error:

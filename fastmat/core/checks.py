@@ -12,7 +12,7 @@ from fastmat.core.dtypes import DType
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: DType, casting: Any = "same_kind") -> Array:
     """`out` as an array of this shape that results of this dtype can be written to."""
-    array = out
+    array: Array = out
     if not isinstance(out, np.ndarray):
         if not hasattr(out, "__dlpack__"):
             raise TypeError(f"out is of type {type(out).__name__}; it must be an array")

@@ -8,7 +8,6 @@ the kernels of the fastmat that is installed when it is loaded.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import threading
 from collections.abc import Callable, Iterable
@@ -17,7 +16,6 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils, errors
 from numba.core.imputils import lower_constant
@@ -58,7 +56,9 @@ class Kernel:
     def __init__(
         self, function: Callable[..., None], signature: Signature, dtypes: Iterable[str]
     ) -> None:
-        functools.update_wrapper(self, function)
+        self.__name__ = function.__name__
+        self.__module__ = function.__module__
+        self.__doc__ = function.__doc__
         self.signature = signature
         self.dtypes = tuple(dtypes)
         self._loaded: dict[str, Any] = {}

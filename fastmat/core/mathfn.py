@@ -10,7 +10,6 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, models, overload, register_model
 
-
 _FLOAT16_SCALE = np.float32(2.0**112)  # the exponent biases of float32 and float16: 127 - 15
 
 

@@ -4,6 +4,7 @@ The tile is what fits the registers: `rows` x `vectors` accumulators, one row of
 broadcast of a. A block of a (`block_rows` x `depth`) stays in the L2 cache while it is used.
 """
 
+import functools
 import os
 import platform
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ SPLIT_PIECES = 64  # into how many pieces, at the most
 STACK_LANES = 16  # items of a stack of tiny products that are computed at once
 TASK_WORK = 2**18  # m * n * k of the items of a stack that are one task
 ROWS_PER_TASK = 64  # rows of a matrix-vector product, along rows
-COLUMN_ROWS = 256  # rows of a matrix-vector product, along columns: their sums stay in L1
+COLUMN_ROWS = 4096  # rows of a matrix-vector product, along columns: their sums stay in L2
 
 
 @dataclass(frozen=True)
@@ -72,27 +73,38 @@ class Tile:
         return self.vectors * self.lanes
 
 
-ROWS = {"avx512": 12, "avx2": 6, "baseline": 6}
-E_ = os.environ.get
+# Per instruction set: rows and vectors of the tile. Powers of two and 12 share small multiples,
+# so that 12 rows waste less of 128, 256 and 512 than 14 do, at the same rate (docs/kernels.md).
+REGISTERS = {"avx512": (12, 2), "avx2": (6, 2), "baseline": (6, 2)}
+
+# Per size of a real scalar in bytes: depth, rows and columns of the blocks, and rows of a shared
+# a. A block of a takes at most half of a 512 KiB L2 cache.
+BLOCKS = {
+    1: (256, 288, 4096, 384),
+    2: (256, 288, 4096, 384),
+    4: (256, 144, 4096, 384),
+    8: (256, 144, 4096, 384),
+}
 
 
+@functools.cache
 def tile(dtype):
     """The tile for an element dtype."""
-    scalar = real(dtype)
-    size = max(scalar.bitwidth // 8, 1)
+    size = real(dtype).bitwidth // 8
     parts = 2 if isinstance(dtype, types.Complex) else 1
-    rows = int(E_("MR", ROWS[ISA]))
+    rows, vectors = REGISTERS[ISA]
+    depth, block_rows, block_cols, shared_rows = BLOCKS[size]
     return Tile(
         rows=rows,
         lanes=VECTOR_BYTES[ISA] // size,
-        vectors=2 // parts,
+        vectors=vectors // parts,
         parts=parts,
-        depth=int(E_("KC", 256)),
-        block_rows=int(E_("MC", 144)),
-        block_cols=int(E_("NC", 4096)),
         unroll=4,
-        shared_rows=384,
-        split_depth=2048,
+        depth=depth,
+        block_rows=block_rows,
+        block_cols=block_cols,
+        shared_rows=shared_rows,
+        split_depth=8 * depth,
         direct_rows=8,
     )
 

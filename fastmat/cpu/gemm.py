@@ -24,7 +24,8 @@ from fastmat.cpu.blocking import (
 from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
-from fastmat.cpu.simd import address, multiply_tile
+from fastmat.cpu.simd import multiply_tile
+from fastmat.cpu.views import address
 
 
 @task

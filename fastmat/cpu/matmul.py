@@ -29,8 +29,8 @@ from fastmat.cpu.gemm import gemm
 from fastmat.cpu.matvec import matvec, pairs, plus
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.simd import matrices, overlap, stack, tall
 from fastmat.cpu.small import direct, in_lanes, is_direct
+from fastmat.cpu.views import matrices, overlap, stack, tall
 
 
 def _stack_types(t):

@@ -21,7 +21,8 @@ from fastmat.cpu.blocking import (
 )
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch, sum_dtype
-from fastmat.cpu.simd import address, contiguous, lane_sum, lane_sums, multiply_add
+from fastmat.cpu.simd import lane_sum, lane_sums, multiply_add
+from fastmat.cpu.views import address, contiguous
 
 
 @kernel(lambda t: (reads(t, 2), reads(t, 1), writes(t, 1), types.intp))
@@ -39,8 +40,9 @@ def matvec(
     partial = scratch(m * chunks, dtype).reshape(m, chunks)
     columns = a.strides[0] == a.itemsize and a.strides[1] != a.itemsize and m > 1
     if columns:
-        blocks = ceil_div(m, COLUMN_ROWS)
-        parallel_for(_along_columns, blocks * chunks, threads, (a, vector, partial))
+        rows = min(COLUMN_ROWS, ceil_div(m, threads))
+        tasks = ceil_div(m, rows) * chunks
+        parallel_for(_along_columns, tasks, threads, (a, vector, partial, rows))
     else:
         blocks = ceil_div(m, ROWS_PER_TASK)
         parallel_for(_along_rows, blocks * chunks, threads, (a, vector, partial))
@@ -157,8 +159,8 @@ def _pairs(args, slot, index):
 
 @task
 def _along_columns(args, slot, index):
-    a, x, partial = args
-    i0, i1, p0, p1, chunk = _piece(index, COLUMN_ROWS, a.shape[1], partial)
+    a, x, partial, rows = args
+    i0, i1, p0, p1, chunk = _piece(index, rows, a.shape[1], partial)
     lanes = dot_lanes(a.dtype)
     sums = scratch(lanes * (i1 - i0), sum_dtype(a.dtype)).reshape(lanes, -1)
     sums[:] = 0

@@ -1,4 +1,4 @@
-"""Packing: operands copied into panels that the micro-kernel reads in order, through any strides."""
+"""Packing: operands of any strides, copied into panels that the micro-kernel reads in order."""
 
 from numba import types
 from numba.extending import overload

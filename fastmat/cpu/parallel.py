@@ -1,9 +1,10 @@
 """Run the tasks of a kernel on all threads, or one after the other: the same machine code.
 
 A kernel splits its work into tasks and calls ``parallel_for(task, count, threads, args)``.
-A task is a function ``(args, slot, index)`` under ``@task``: `index` says which piece of the work, `slot` which
-scratch buffer is free for it. Tasks are claimed one by one, so a thread that is held up does
-not hold up the others; what a task computes may depend on its index only, never on its slot.
+A task is a function ``(args, slot, index)`` under ``@task``: `index` says which piece of the work,
+`slot` which scratch buffer is free for it. Tasks are claimed one by one, so a thread that is held
+up does not hold up the others; what a task computes may depend on its index only, never on its
+slot.
 
 The parallel loop itself is compiled once for all kernels: it calls the task through a pointer.
 """

@@ -16,7 +16,8 @@ from fastmat.core.mathfn import NUMBA_DTYPES, real
 from fastmat.cpu.blocking import CACHE_LINE, tile
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.shuffle import copy_line, store_fence
-from fastmat.cpu.simd import address, multiply_tile
+from fastmat.cpu.simd import multiply_tile
+from fastmat.cpu.views import address
 
 _DEPTH = 96  # steps of k: the panels of every tile fit 32 kB
 _REPEATS = 5000
@@ -45,7 +46,7 @@ def _multiply_panels(
 ):
     at = address(c, 0, 0)
     for _ in range(repeats):
-        multiply_tile(element.dtype, k, a, 0, b, 0, at, c.strides[0], True)
+        multiply_tile(element.dtype, k, a.ctypes.data, b.ctypes.data, at, c.strides[0], True)
 
 
 @task

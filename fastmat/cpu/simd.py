@@ -1,11 +1,8 @@
 """Explicit SIMD, emitted where LLVM's vectorizer fails. Every intrinsic chooses by type."""
 
-from functools import reduce
-
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 
 from fastmat.core.mathfn import real
@@ -13,17 +10,6 @@ from fastmat.cpu import blocking
 
 i8, i32, i64 = (ir.IntType(bits) for bits in (8, 32, 64))
 BOOLEAN = types.uint8  # what bool is computed with, and nothing else
-
-
-def _address(context, builder, array_type, array, *indices):
-    """Pointer to the item at the element indices of a strided array, as i8*."""
-    view = context.make_array(array_type)(context, builder, array)
-    strides = cgutils.unpack_tuple(builder, view.strides, array_type.ndim)
-    offset = reduce(
-        builder.add, (builder.mul(i, s) for i, s in zip(indices, strides, strict=True))
-    )
-    base = builder.bitcast(view.data, i8.as_pointer())
-    return builder.gep(base, [offset], source_etype=i8)
 
 
 def _shift(builder, pointer, offset):
@@ -55,9 +41,7 @@ def _splat(builder, scalar, lanes):
 def _zero(llvm_type):
     element = getattr(llvm_type, "element", llvm_type)
     zero = 0.0 if isinstance(element, ir.FloatType | ir.DoubleType) else 0
-    return ir.Constant(
-        llvm_type, [zero] * llvm_type.count if llvm_type is not element else zero
-    )
+    return ir.Constant(llvm_type, [zero] * llvm_type.count if llvm_type is not element else zero)
 
 
 def _multiply_add(builder, boolean, x, y, z):
@@ -77,16 +61,6 @@ def _llvm(builder, name, vector, arity):
     signature = ir.FunctionType(vector, [vector] * arity)
     name = f"{name}.v{vector.count}{suffix}"
     return cgutils.get_or_insert_function(builder.module, signature, name)
-
-
-@intrinsic
-def address(typingctx, array, i, j):
-    """Address of array[i, j]."""
-
-    def codegen(context, builder, signature, args):
-        return builder.ptrtoint(_address(context, builder, array, *args), i64)
-
-    return types.intp(array, types.intp, types.intp), codegen
 
 
 @intrinsic
@@ -139,7 +113,9 @@ def multiply_tile(
             ]
             for r, row in enumerate(sums):
                 scalars = [
-                    _load(builder, _shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size)
+                    _load(
+                        builder, _shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size
+                    )
                     for p in range(parts)
                 ]
                 spread = [_splat(builder, scalar, tile.lanes) for scalar in scalars]
@@ -189,7 +165,9 @@ def multiply_tile(
 def _terms(builder, spread, columns, row, vectors):
     """The products that one row of the tile adds up: (x, y, accumulator)."""
     if len(spread) == 1:
-        yield from ((spread[0], y, accumulator) for y, accumulator in zip(columns, row, strict=True))
+        yield from (
+            (spread[0], y, accumulator) for y, accumulator in zip(columns, row, strict=True)
+        )
         return
     real, imaginary = spread
     minus = builder.fneg(imaginary)
@@ -239,8 +217,7 @@ def multiply_rows(
         last = builder.sub(rows, ir.Constant(i64, 1))
         picked = _clamped(builder, tile.direct_rows, last)
         a_rows = [
-            builder.inttoptr(builder.add(a, builder.mul(r, a_row)), i8.as_pointer())
-            for r in picked
+            builder.inttoptr(builder.add(a, builder.mul(r, a_row)), i8.as_pointer()) for r in picked
         ]
         a_offset = cgutils.alloca_once_value(builder, ir.Constant(i64, 0))
         b_at = cgutils.alloca_once_value(builder, b)
@@ -276,9 +253,7 @@ def _masked(builder, name, vector, result, *arguments):
     bits = {"float": 32, "double": 64}.get(str(vector.element)) or vector.element.width
     name = f"llvm.masked.{name}.v{vector.count}{letter}{bits}.p0"
     signature = ir.FunctionType(result, [argument.type for argument in arguments])
-    return builder.call(
-        cgutils.get_or_insert_function(builder.module, signature, name), arguments
-    )
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
 
 
 def _masked_load(builder, at, vector, mask, align):
@@ -424,107 +399,3 @@ def _scalar_multiply_add(builder, dtype, x, y, z):
             cgutils.get_or_insert_function(builder.module, signature, name), [x, y, z]
         )
     return builder.fadd(builder.fmul(x, y), z)
-
-
-@intrinsic
-def stack(typingctx, array, count, step):
-    """The 3-D array of `count` matrices that lie `step` bytes apart; `array` is the first."""
-    result = array.copy(ndim=3)
-
-    def codegen(context, builder, signature, args):
-        first, count, step = args
-        shape, strides = _layout(context, builder, array, first)
-        return _view(context, builder, array, first, result, [count, *shape], [step, *strides])
-
-    return result(array, types.intp, types.intp), codegen
-
-
-@intrinsic
-def tall(typingctx, array, count, step):
-    """`count` matrices that lie `step` bytes apart, on top of each other, as one matrix."""
-
-    def codegen(context, builder, signature, args):
-        first, count, step = args
-        (m, n), (_, along) = _layout(context, builder, array, first)
-        shape = [builder.mul(count, m), n]
-        return _view(
-            context, builder, array, first, array, shape, [builder.sdiv(step, m), along]
-        )
-
-    return array(array, types.intp, types.intp), codegen
-
-
-@intrinsic
-def matrices(typingctx, memory, like, count, m, n):
-    """A stack (count, m, n) of items of the dtype of `like` on an array of bytes."""
-
-    def codegen(context, builder, signature, args):
-        memory, like_array, *shape = args
-        size = context.make_array(like)(context, builder, like_array).itemsize
-        row = builder.mul(shape[2], size)
-        strides = [builder.mul(shape[1], row), row, size]
-        return _view(context, builder, signature.args[0], memory, like, shape, strides)
-
-    return like(memory, like, types.intp, types.intp, types.intp), codegen
-
-
-@intrinsic
-def overlap(typingctx, x, y):
-    """Whether the spans of memory of two arrays meet."""
-
-    def codegen(context, builder, signature, args):
-        (x_low, x_high), (y_low, y_high) = (
-            _span(context, builder, array_type, array)
-            for array_type, array in zip(signature.args, args, strict=True)
-        )
-        return builder.and_(
-            builder.icmp_unsigned("<", x_low, y_high), builder.icmp_unsigned("<", y_low, x_high)
-        )
-
-    return types.boolean(x, y), codegen
-
-
-def _span(context, builder, array_type, array):
-    """First and last address of an array that is not empty, plus one."""
-    view = context.make_array(array_type)(context, builder, array)
-    low = high = builder.ptrtoint(view.data, i64)
-    zero, one = ir.Constant(i64, 0), ir.Constant(i64, 1)
-    for n, stride in zip(*_layout(context, builder, array_type, array), strict=True):
-        reach = builder.mul(builder.sub(n, one), stride)
-        backwards = builder.icmp_signed("<", reach, zero)
-        low = builder.add(low, builder.select(backwards, reach, zero))
-        high = builder.add(high, builder.select(backwards, zero, reach))
-    return low, builder.add(high, view.itemsize)
-
-
-def _layout(context, builder, array_type, array):
-    view = context.make_array(array_type)(context, builder, array)
-    return (
-        cgutils.unpack_tuple(builder, pair, array_type.ndim) for pair in (view.shape, view.strides)
-    )
-
-
-def _view(context, builder, array_type, array, result_type, shape, strides):
-    """An array on the same memory with another shape and other strides."""
-    old = context.make_array(array_type)(context, builder, array)
-    new = context.make_array(result_type)(context, builder)
-    for name in ("meminfo", "parent"):
-        setattr(new, name, getattr(old, name))
-    new.data = builder.bitcast(old.data, new.data.type)
-    size = context.get_abi_sizeof(context.get_data_type(result_type.dtype))
-    new.itemsize = ir.Constant(i64, size)
-    new.shape = cgutils.pack_array(builder, shape)
-    new.strides = cgutils.pack_array(builder, strides)
-    new.nitems = reduce(builder.mul, shape)
-    return impl_ret_borrowed(context, builder, result_type, new._getvalue())
-
-
-@intrinsic
-def contiguous(typingctx, array):
-    """A 1-D array whose items lie side by side, to read, in a type that says so."""
-    result = array.copy(layout="C", readonly=True)
-
-    def codegen(context, builder, signature, args):
-        return impl_ret_borrowed(context, builder, result, args[0])
-
-    return result(array), codegen

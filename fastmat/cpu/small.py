@@ -13,7 +13,8 @@ from fastmat.cpu.blocking import (
 )
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.simd import address, multiply_add, multiply_rows
+from fastmat.cpu.simd import multiply_add, multiply_rows
+from fastmat.cpu.views import address
 
 
 def is_direct(dtype):

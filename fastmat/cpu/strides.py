@@ -83,7 +83,7 @@ def _codegen(holding):
 
 @intrinsic
 def _on_stack(typingctx, values):
-    """A copy of a tuple of integers that can be changed, as an array that ends with its function."""
+    """A copy of a tuple of integers that can be changed: an array that ends with its function."""
     result = types.Array(types.intp, 1, "C")
 
     def codegen(context, builder, signature, args):

@@ -7,7 +7,7 @@ from numba.extending import overload
 
 from fastmat.core.compile import call
 from fastmat.cpu import matmul as kernels
-from fastmat.cpu.simd import overlap
+from fastmat.cpu.views import overlap
 from fastmat.ops import matmul as ops
 from fastmat.overloads.typing import (
     array_type,
@@ -83,7 +83,10 @@ def _product(kernel, x1, x2, out, dtype, row, column):
     """The implementation: x1 counts as stacks of rows if `row`, x2 as columns if `column`."""
     wanted = result_dtype({"x1": x1, "x2": x2}, dtype)
     item = numba_dtype(wanted)
-    left, right = _conversion(x1.dtype, item, row, False), _conversion(x2.dtype, item, False, column)
+    left, right = (
+        _conversion(x1.dtype, item, row, False),
+        _conversion(x2.dtype, item, False, column),
+    )
     expanded, shape = _EXPANDED[row, column], _SHAPE[row, column]
     ndim = max(x1.ndim + row, x2.ndim + column) - row - column
 

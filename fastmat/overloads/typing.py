@@ -42,7 +42,9 @@ def result_dtype(arguments, dtype):
     if isinstance(dtype, types.NumberClass | types.DType):
         wanted = as_dtype(dtype.dtype)
     else:
-        raise errors.TypingError(f"dtype is of type {dtype}; it must be a dtype, such as np.float64")
+        raise errors.TypingError(
+            f"dtype is of type {dtype}; it must be a dtype, such as np.float64"
+        )
     for name, got in dtypes.items():
         if not np.can_cast(got, wanted, "same_kind"):
             raise errors.TypingError(

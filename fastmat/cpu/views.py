@@ -1,0 +1,132 @@
+"""Other views of the same memory, for kernels: stacks, rows, addresses."""
+
+from functools import reduce
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import intrinsic
+
+i8, i64 = (ir.IntType(bits) for bits in (8, 64))
+
+
+@intrinsic
+def address(typingctx, array, i, j):
+    """Address of array[i, j]."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(_address(context, builder, array, *args), i64)
+
+    return types.intp(array, types.intp, types.intp), codegen
+
+
+def _address(context, builder, array_type, array, *indices):
+    """Pointer to the item at the element indices of a strided array, as i8*."""
+    view = context.make_array(array_type)(context, builder, array)
+    strides = cgutils.unpack_tuple(builder, view.strides, array_type.ndim)
+    offset = reduce(builder.add, (builder.mul(i, s) for i, s in zip(indices, strides, strict=True)))
+    base = builder.bitcast(view.data, i8.as_pointer())
+    return builder.gep(base, [offset], source_etype=i8)
+
+
+@intrinsic
+def stack(typingctx, array, count, step):
+    """The 3-D array of `count` matrices that lie `step` bytes apart; `array` is the first."""
+    result = array.copy(ndim=3)
+
+    def codegen(context, builder, signature, args):
+        first, count, step = args
+        shape, strides = _layout(context, builder, array, first)
+        return _view(context, builder, array, first, result, [count, *shape], [step, *strides])
+
+    return result(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def tall(typingctx, array, count, step):
+    """`count` matrices that lie `step` bytes apart, on top of each other, as one matrix."""
+
+    def codegen(context, builder, signature, args):
+        first, count, step = args
+        (m, n), (_, along) = _layout(context, builder, array, first)
+        shape = [builder.mul(count, m), n]
+        return _view(context, builder, array, first, array, shape, [builder.sdiv(step, m), along])
+
+    return array(array, types.intp, types.intp), codegen
+
+
+@intrinsic
+def matrices(typingctx, memory, like, count, m, n):
+    """A stack (count, m, n) of items of the dtype of `like` on an array of bytes."""
+
+    def codegen(context, builder, signature, args):
+        memory, like_array, *shape = args
+        size = context.make_array(like)(context, builder, like_array).itemsize
+        row = builder.mul(shape[2], size)
+        strides = [builder.mul(shape[1], row), row, size]
+        return _view(context, builder, signature.args[0], memory, like, shape, strides)
+
+    return like(memory, like, types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def overlap(typingctx, x, y):
+    """Whether the spans of memory of two arrays meet."""
+
+    def codegen(context, builder, signature, args):
+        (x_low, x_high), (y_low, y_high) = (
+            _span(context, builder, array_type, array)
+            for array_type, array in zip(signature.args, args, strict=True)
+        )
+        return builder.and_(
+            builder.icmp_unsigned("<", x_low, y_high), builder.icmp_unsigned("<", y_low, x_high)
+        )
+
+    return types.boolean(x, y), codegen
+
+
+def _span(context, builder, array_type, array):
+    """First and last address of an array that is not empty, plus one."""
+    view = context.make_array(array_type)(context, builder, array)
+    low = high = builder.ptrtoint(view.data, i64)
+    zero, one = ir.Constant(i64, 0), ir.Constant(i64, 1)
+    for n, stride in zip(*_layout(context, builder, array_type, array), strict=True):
+        reach = builder.mul(builder.sub(n, one), stride)
+        backwards = builder.icmp_signed("<", reach, zero)
+        low = builder.add(low, builder.select(backwards, reach, zero))
+        high = builder.add(high, builder.select(backwards, zero, reach))
+    return low, builder.add(high, view.itemsize)
+
+
+def _layout(context, builder, array_type, array):
+    view = context.make_array(array_type)(context, builder, array)
+    return (
+        cgutils.unpack_tuple(builder, pair, array_type.ndim) for pair in (view.shape, view.strides)
+    )
+
+
+def _view(context, builder, array_type, array, result_type, shape, strides):
+    """An array on the same memory with another shape and other strides."""
+    old = context.make_array(array_type)(context, builder, array)
+    new = context.make_array(result_type)(context, builder)
+    for name in ("meminfo", "parent"):
+        setattr(new, name, getattr(old, name))
+    new.data = builder.bitcast(old.data, new.data.type)
+    size = context.get_abi_sizeof(context.get_data_type(result_type.dtype))
+    new.itemsize = ir.Constant(i64, size)
+    new.shape = cgutils.pack_array(builder, shape)
+    new.strides = cgutils.pack_array(builder, strides)
+    new.nitems = reduce(builder.mul, shape)
+    return impl_ret_borrowed(context, builder, result_type, new._getvalue())
+
+
+@intrinsic
+def contiguous(typingctx, array):
+    """A 1-D array whose items lie side by side, to read, in a type that says so."""
+    result = array.copy(layout="C", readonly=True)
+
+    def codegen(context, builder, signature, args):
+        return impl_ret_borrowed(context, builder, result, args[0])
+
+    return result(array), codegen
