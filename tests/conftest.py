@@ -24,12 +24,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_collection_modifyitems(items):
-    """All tests of a dtype run in one worker, so that its kernels are compiled only once."""
+    """Let each kernel be compiled only once, though pytest-xdist runs several workers.
+
+    All tests of a dtype run in one worker; those that take many dtypes come after them.
+    """
+    mixed = []
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if "dtype" in parameters:
             name = np.dtype(parameters["dtype"]).name.removeprefix("u")
             item.add_marker(pytest.mark.xdist_group(name))
+        else:
+            mixed.append(item)
+    after = set(mixed)
+    items[:] = [item for item in items if item not in after] + mixed
 
 
 @pytest.fixture(autouse=True)

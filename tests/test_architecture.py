@@ -20,7 +20,7 @@ BELOW = {
     "cpu": {"core"},
     "cuda": {"core"},
     "ops": {"cpu", "cuda", "core"},
-    "overloads": {"cpu", "core"},
+    "overloads": {"ops", "cpu", "core"},  # ops only for the functions that are overloaded
 }
 FORBIDDEN_BY_THE_FLOOR = {"ops": {"numba", "llvmlite"}}
 

@@ -1,4 +1,4 @@
-"""`fm.transpose` and `fm.matrix_transpose`: every permutation, layout and item size, bit for bit."""
+"""`fm.transpose`, `fm.matrix_transpose`: every permutation, layout and item size, bit for bit."""
 
 from itertools import permutations, product
 

@@ -97,15 +97,14 @@ def test_any_number_of_dimensions():
 
 @pytest.mark.parametrize("layout", ["f_order", "sliced", "negative", "unaligned", "record"])
 def test_layouts(layout):
-    for dtype in ("f4", "f8"):
-        x = WRITABLE[layout](any_bits((40, 37), dtype))
-        out = WRITABLE[layout](np.zeros((37, 40), dtype))
-        around = outside(out)
-        with unmodified(x):
-            same(transpose(x), oracles.transpose(x))
-            transpose_to(x, out)
-        same(np.array(out), oracles.transpose(x))
-        assert outside(out) == around
+    x = WRITABLE[layout](any_bits((40, 37), "f8"))
+    out = WRITABLE[layout](np.zeros((37, 40)))
+    around = outside(out)
+    with unmodified(x):
+        same(transpose(x), oracles.transpose(x))
+        transpose_to(x, out)
+    same(np.array(out), oracles.transpose(x))
+    assert outside(out) == around
 
 
 def test_read_only():

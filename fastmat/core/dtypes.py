@@ -30,3 +30,19 @@ def kernel_name(dtype: DType) -> str | None:
 def unsupported(name: str, dtype: DType) -> TypeError:
     """The error for an array of a dtype that fastmat does not compute with."""
     return TypeError(f"{name} has dtype {dtype}; supported are {', '.join(SUPPORTED)}")
+
+
+ITEM_SIZES = (1, 2, 4, 8, 16)  # bytes of what kernels move as bits
+
+
+def movable(dtype: DType) -> bool:
+    """Whether kernels can move items of this dtype as bits."""
+    return dtype.itemsize in ITEM_SIZES and not dtype.hasobject
+
+
+def unmovable(name: str, dtype: DType) -> TypeError:
+    """The error for an array whose items kernels cannot move."""
+    return TypeError(
+        f"{name} has dtype {dtype} with items of {dtype.itemsize} bytes; supported are all dtypes "
+        f"without Python objects whose items have {', '.join(map(str, ITEM_SIZES))} bytes"
+    )

@@ -7,6 +7,10 @@ import functools
 from pathlib import Path
 from typing import NamedTuple
 
+TASKS_PER_THREAD = 4  # so that threads end together
+LONG = 16  # lines in a row from which it does not matter that both its ends are not streamed
+FEW = 8  # rows that may be streamed at once in pieces of less than a line
+
 LAST_LEVEL_CACHE = 32 << 20  # bytes, where the machine does not tell
 
 
@@ -35,8 +39,8 @@ SQUARE = 4  # side of the blocks that change places within a matrix, in cache li
 STREAMED_BLOCKS = {
     1: (2, 32),  # 0.36 (0.28)
     2: (2, 32),  # 0.73 (0.52)
-    4: (8, 32),  # 0.68 (0.50)
-    8: (2, 32),  # 1.09 (0.72)
+    4: (8, 32),  # 0.90 (0.65)
+    8: (8, 32),  # 0.89 (0.55)
     16: (4, 16),  # 1.16 (0.80)
 }
 

@@ -206,7 +206,29 @@ def _split_k(
 def _piece(args, slot, index):
     a, b, partial, piece = args
     p0, p1 = index * piece, min((index + 1) * piece, a.shape[1])
-    call(gemm, a.dtype, (a[:, p0:p1], b[p0:p1], partial[index], 1))
+    _piece_product(a[:, p0:p1], b[p0:p1], partial[index])
+
+
+def _piece_product(a, b, c):
+    raise TypeError("only for compiled code")
+
+
+@overload(_piece_product, inline="always")
+def _piece_product_by_dtype(
+    a,  # in (m, k)
+    b,  # in (k, n)
+    c,  # out (m, n), of the accumulator's dtype
+):
+    if not is_direct(a.dtype):
+        return lambda a, b, c: call(gemm, a.dtype, (a, b, c, 1))
+
+    def piece_product(a, b, c):
+        if b.shape[1] <= 2 * lanes(a.dtype):
+            call(direct, a.dtype, (stack(a, 1, 0), stack(b, 1, 0), stack(c, 1, 0), 1))
+        else:
+            call(gemm, a.dtype, (a, b, c, 1))
+
+    return piece_product
 
 
 def _narrow(a, b, c, threads):

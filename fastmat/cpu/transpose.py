@@ -9,6 +9,7 @@ the TLB and moved tile by tile in registers; all other axes only count planes.
 from numba import njit, types
 
 from fastmat.core.compile import kernel, reads, writes
+from fastmat.cpu.blocking_transpose import FEW, LONG, TASKS_PER_THREAD
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch
 from fastmat.cpu.shuffle import (
@@ -25,8 +26,6 @@ from fastmat.cpu.shuffle import (
 from fastmat.cpu.strides import AXES, BITS, address, merge_axes, offset, plane, replaced
 
 STRAIGHT, TILED, STAGED, SCALAR = range(4)  # how planes are moved: see _move
-TASKS_PER_THREAD = 4  # so that threads end together
-LONG = 16  # lines in a row from which its two ends, which cannot be streamed, do not matter
 
 
 @kernel(
@@ -61,22 +60,28 @@ def assign(
     strides = source[outer], source[inner], target[outer], target[inner]
     streaming = nbytes > streamed and _items_aligned(dst)
 
-    height, cells = n, max(min(run // size, share), 1)
     side, mode = 0, SCALAR
     if target[inner] == size == source[inner] and n * size >= LANE:
         mode = STRAIGHT
-        height = min(n, _whole_lines(cells, line))
         streaming = streaming and n >= LONG * line
     elif target[inner] == size == source[outer]:
         side = largest_tile(src, min(m, n))
         whole = address(dst) % LINE == 0 and n % line == 0
-        direct = side == line and target[outer] % LINE == 0 and (whole or n >= LONG * line)
-        dense = target[outer] == n * size and n <= streamed_rows * line and m * n >= LONG * line
+        direct = target[outer] % LINE == 0 and (whole or n >= LONG * line)
+        direct = direct and (side == line or m <= FEW)
+        dense = target[outer] == n * size and n <= streamed_rows * line
+        dense = dense and 4 * m * n * size >= run
         if side > 0:
             mode = STAGED if streaming and dense and not direct else TILED
-            cells = max(cells, line * n)
-        streaming = streaming and (direct or mode == STAGED)
-    if mode == TILED or mode == SCALAR:
+        streaming = streaming and (direct or dense)
+    streaming = streaming and mode != SCALAR
+
+    if mode == STRAIGHT:
+        cells = max(min(run // size, share), 1)
+        height = min(n, _whole_lines(cells, line))
+    elif mode == STAGED:
+        cells, height = max(min(run // size, share), line * n), n
+    else:
         if streaming:
             rows, columns = streamed_rows, streamed_columns
         height = min(n, rows * line)
@@ -180,14 +185,15 @@ def _copy_items(
 ):
     """dst[:, j:j_end, i:i_end] = src[:, j:j_end, i:i_end]"""
     planes, m, n = src.shape[0], j_end - j, i_end - i
-    if planes > 1:
+    if planes > m:
         for row in range(j, j_end):
             s, d = src.strides, dst.strides
             a = plane(src, row * s[1] + i * s[2], (planes, n), (s[0], s[2]))
             b = plane(dst, row * d[1] + i * d[2], (planes, n), (d[0], d[2]))
             _copy_plane(a, b)
     else:
-        _copy_plane(_part(src, 0, j, i, m, n), _part(dst, 0, j, i, m, n))
+        for number in range(planes):
+            _copy_plane(_part(src, number, j, i, m, n), _part(dst, number, j, i, m, n))
 
 
 @njit
@@ -310,7 +316,7 @@ def _transpose_tiles(
                 apart = (p > i_head or i_head == 0) and (p + 2 * side <= n or p + side == n)
                 past = streaming and apart and not staged
                 move_tile(side, a, row, column, b, column, row, past)
-                p = p + side if p > 0 or i_head == 0 else i_head
+                p = p + side if p >= i_head else min(p + side, i_head)
             q = q + side if q > 0 or j_head == 0 else j_head
         if staged:
             begin, end = _shifted(j, j_end, m, j_head)
@@ -339,6 +345,6 @@ def move_tile(side, src, i, j, dst, p, q, streaming):
     if side > tile_side(src):
         transpose_line(src, i, j, dst, p, q, streaming)
     elif side == tile_side(src):
-        transpose_tile(src, i, j, dst, p, q, False)
+        transpose_tile(src, i, j, dst, p, q, streaming)
     else:
-        transpose_lane(src, i, j, dst, p, q, False)
+        transpose_lane(src, i, j, dst, p, q, streaming)

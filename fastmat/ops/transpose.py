@@ -10,9 +10,8 @@ import numpy as np
 
 from fastmat.core.arrays import Array, as_array, like
 from fastmat.core.checks import check_out
-from fastmat.core.dtypes import DType
+from fastmat.core.dtypes import ITEM_SIZES, DType, movable, unmovable
 
-SIZES = (1, 2, 4, 8, 16)  # bytes of the items that kernels move
 AXES = 8  # of the arrays that kernels take
 
 _Kernel = tuple[Callable[..., None], tuple[int, ...]]  # entry point, tuning
@@ -165,19 +164,6 @@ def _permuted(x: Any, a: Array, order: tuple[int, ...], out: Any) -> Any:
     return out
 
 
-def movable(dtype: DType) -> bool:
-    """Whether kernels move items of this dtype."""
-    return dtype.itemsize in SIZES and not dtype.hasobject
-
-
-def unmovable(dtype: DType) -> TypeError:
-    """Make the error for an array whose items kernels do not move."""
-    return TypeError(
-        f"x has dtype {dtype} with items of {dtype.itemsize} bytes; supported are all dtypes "
-        f"without Python objects whose items have {', '.join(map(str, SIZES))} bytes"
-    )
-
-
 def _returned(result: Array, x: Any) -> Any:
     """Return it in the library of x; NumPy's own stays an array even without axes."""
     converted = like(result, x)
@@ -193,7 +179,7 @@ def _assign(kernel: _Kernel, src: Array, dst: Array) -> None:
         return
     if ndim > 1 and src.strides[-1] == src.itemsize == dst.strides[-1]:
         run = src.shape[-1] * src.itemsize
-        if run in SIZES and run > src.itemsize:  # short rows that stay rows move as one item
+        if run in ITEM_SIZES and run > src.itemsize:  # short rows that stay rows move as one item
             item = np.dtype((np.void, run))
             kernel, src, dst = _load(item), src.view(item), dst.view(item)
     entry, tuning = kernel
@@ -204,7 +190,7 @@ def _assign(kernel: _Kernel, src: Array, dst: Array) -> None:
 def _load(dtype: DType) -> _Kernel:
     """Find the kernel that moves items of this dtype."""
     if not movable(dtype):
-        raise unmovable(dtype)
+        raise unmovable("x", dtype)
     from fastmat.cpu.blocking_transpose import tuning
     from fastmat.cpu.strides import BITS
     from fastmat.cpu.transpose import assign

@@ -8,6 +8,7 @@ from numba.extending import intrinsic, overload
 from numba.np.numpy_support import as_dtype
 
 from fastmat.core.compile import call
+from fastmat.core.dtypes import movable, unmovable
 from fastmat.cpu.blocking_transpose import SQUARE, tuning
 from fastmat.cpu.simd import overlap
 from fastmat.cpu.strides import AXES, address, bits
@@ -44,8 +45,8 @@ def _check_types(x, out):
     if not isinstance(x, types.Array):
         raise errors.TypingError(f"x is of type {x}; it must be an array")
     dtype = as_dtype(x.dtype)
-    if not ops.movable(dtype):
-        raise errors.TypingError(str(ops.unmovable(dtype)))
+    if not movable(dtype):
+        raise errors.TypingError(str(unmovable("x", dtype)))
     if not given(out):
         return
     if not isinstance(out, types.Array):
