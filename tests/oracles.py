@@ -12,12 +12,14 @@ import ml_dtypes
 import numpy as np
 
 BOOL = (np.dtype(bool),)
-INTEGERS = tuple(np.dtype(code) for code in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"))
+INTEGERS = tuple(np.dtype(code) for code in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 HALVES = (np.dtype("f2"), BFLOAT16)
 FLOATS = (*HALVES, np.dtype("f4"), np.dtype("f8"))
 COMPLEX = (np.dtype("c8"), np.dtype("c16"))
-DTYPES = (*BOOL, *INTEGERS, *FLOATS, *COMPLEX)
+# Unsigned integers come last: they share the kernels of the signed ones, so that workers of
+# pytest-xdist that take a dtype each do not compile the same kernel at once.
+DTYPES = (*BOOL, *INTEGERS[:4], *FLOATS, *COMPLEX, *INTEGERS[4:])
 
 _WIDE = {
     **dict.fromkeys((*HALVES, np.dtype("f4")), np.float64),

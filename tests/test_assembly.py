@@ -48,7 +48,8 @@ def micro_kernel(dtype):
 
     @njit
     def run(element, a, b, c, k):
-        simd.multiply_tile(element.dtype, k, a, 0, b, 0, simd.address(c, 0, 0), c.strides[0], True)
+        at, stride = c.ctypes.data, c.strides[0]
+        simd.multiply_tile(element.dtype, k, a.ctypes.data, b.ctypes.data, at, stride, True)
 
     array = types.Array(dtype, 1, "C")
     run.compile((array, array, array, types.Array(dtype, 2, "C"), types.intp))

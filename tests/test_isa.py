@@ -17,6 +17,7 @@ from fastmat.cpu import blocking
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
+from fastmat.core.mathfn import NUMBA_DTYPES, accumulator
 from fastmat.cpu import blocking
 from products import bits, check, check_near, normal, small_integers
 import fastmat as fm
@@ -24,7 +25,8 @@ import numpy as np
 
 assert blocking.ISA == sys.argv[2], blocking.ISA
 for dtype in sys.argv[3:]:
-    rows, cols = {rows}, {cols}
+    tile = blocking.tile(accumulator(NUMBA_DTYPES[dtype]))
+    rows, cols = tile.rows, tile.cols
     for m in (rows - 1, rows, rows + 1, 3 * rows + 1):
         for n in (cols - 1, cols, cols + 1, 2 * cols + 1):
             for k in (1, 4, 300):
@@ -48,27 +50,22 @@ for dtype in sys.argv[3:]:
             assert bits(fm.matmul(np.asfortranarray(x1), x2)) == bits(fm.matmul(x1, x2))
     print(dtype, "is right")
 """
-# The largest tile of an instruction set: 14 or 6 rows, two vectors of the dtype.
-ROWS = {"avx512": 14, "avx2": 6, "baseline": 6}
-BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
 
 
 @pytest.mark.parametrize(
     ("isa", "dtypes"),
     [
         (isa, dtypes)
-        for isa in ROWS
+        for isa in blocking.REGISTERS
         for dtypes in (("float32", "int64", "bool"), ("float64", "complex64", "float16"))
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_every_tile(isa, dtypes):
-    script = SCRIPT.replace("{rows}", str(ROWS[isa]))
-    script = script.replace("{cols}", f"2 * {BYTES[isa]} // min(np.dtype(dtype).itemsize, 8)")
     tests = Path(__file__).parent
     forced = {} if isa == blocking.ISA else {"FASTMAT_ISA": isa}  # the own one is compiled already
     run = subprocess.run(
-        [sys.executable, "-c", script, str(tests), isa, *dtypes],
+        [sys.executable, "-c", SCRIPT, str(tests), isa, *dtypes],
         cwd=tests.parent,
         env={**os.environ, **forced},
         capture_output=True,

@@ -7,9 +7,9 @@ import pytest
 from oracles import DTYPES, name
 from products import check, small_integers
 
-# Tiles have 14 or 6 rows and 8, 16 or 32 columns.
-ROWS = (1, 5, 6, 7, 13, 14, 15)
-COLUMNS = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33)
+# Tiles have 12 or 6 rows and 4 to 128 columns, by instruction set and dtype.
+ROWS = (1, 5, 6, 7, 11, 12, 13)
+COLUMNS = (1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
 
 
 def pair(shape1, shape2, dtype="f4"):
@@ -24,11 +24,13 @@ def test_around_one_tile(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=name)
 def test_around_several_tiles(dtype):
-    for m, n, k in product((17, 18, 41, 42, 43), (47, 48, 49, 63, 64, 65, 97), (31, 64)):
+    for m, n, k in product((17, 18, 35, 36, 37), (63, 64, 65, 97, 127, 128, 129), (31, 64)):
         check("matmul", *pair((m, k), (k, n), dtype))
 
 
-@pytest.mark.parametrize("k", [255, 256, 257, 383, 384, 385, 511, 512, 513, 767, 768, 769, 1025])
+@pytest.mark.parametrize(
+    "k", [255, 256, 257, 384, 385, 511, 512, 513, 1025, 2047, 2048, 2049, 4097]
+)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "c8", "?", "f2"])
 def test_around_blocks_of_k(dtype, k):
     check("matmul", *pair((43, k), (k, 49), dtype))
@@ -41,6 +43,8 @@ def test_around_blocks_of_k(dtype, k):
         (127, 131, 137),
         (251, 257, 263),
         (419, 11, 13),
+        (383, 150, 300),
+        (385, 150, 300),
         (2003, 30, 20),  # tall
         (20, 2003, 30),  # wide
         (500, 600, 1),  # an outer product

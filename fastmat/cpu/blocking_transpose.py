@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 TASKS_PER_THREAD = 4  # so that threads end together
 LONG = 16  # lines in a row from which it does not matter that both its ends are not streamed
-FEW = 8  # rows that may be streamed at once in pieces of less than a line
 
 LAST_LEVEL_CACHE = 32 << 20  # bytes, where the machine does not tell
 

@@ -49,12 +49,13 @@ def _row_block(args, slot, index):
     for i in range(i0, i1, rows):
         at = (i - i0) // rows * panel
         call(pack, a.dtype, (a[i : min(i + rows, i1)], rows, own[slot, at : at + panel]))
+    edge = tiles[slot]
     a_at, b_at, size = own[slot].ctypes.data, b_packed.ctypes.data, b_packed.itemsize
     for j in range(j0, j1, cols):
         right = b_at + j * k * parts(a.dtype) * size
         for i in range(i0, i1, rows):
             left = a_at + (i - i0) * k * parts(a.dtype) * size
-            call(tile, a.dtype, (k, left, right, c, i, j, accumulate, tiles[slot]))
+            call(tile, a.dtype, (k, left, right, c, i, j, accumulate, edge))
 
 
 @task
@@ -64,13 +65,13 @@ def _column_block(args, slot, index):
     rows, cols, k = tile_rows(b.dtype), tile_cols(b.dtype), b.shape[0]
     j0 = index * width
     j1 = min(c.shape[1], j0 + width)
-    panel = own[slot, : k * cols * parts(b.dtype)]
+    panel, edge = own[slot, : k * cols * parts(b.dtype)], tiles[slot]
     a_at, size = a_packed.ctypes.data, a_packed.itemsize
     for j in range(j0, j1, cols):
         call(pack, b.dtype, (b[:, j : min(j + cols, j1)].T, cols, panel))
         for i in range(0, c.shape[0], rows):
             left = a_at + i * k * parts(b.dtype) * size
-            call(tile, b.dtype, (k, left, panel.ctypes.data, c, i, j, accumulate, tiles[slot]))
+            call(tile, b.dtype, (k, left, panel.ctypes.data, c, i, j, accumulate, edge))
 
 
 def _tile_types(t):

@@ -21,7 +21,8 @@ from fastmat.cpu.blocking import (
 )
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch, sum_dtype
-from fastmat.cpu.simd import lane_sum, lane_sums, multiply_add
+from fastmat.cpu.simd import multiply_add
+from fastmat.cpu.simd_dot import lane_sum, lane_sums
 from fastmat.cpu.views import address, contiguous
 
 

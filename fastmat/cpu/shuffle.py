@@ -53,6 +53,25 @@ def transpose_line(typingctx, src, i, j, dst, p, q, streaming):
 
 
 @intrinsic
+def transpose_column(typingctx, src, i, j, dst, p, q, streaming):
+    """dst[p:p+U, q:q+V] = src[i:i+V, j:j+U].T, with U items in 16 bytes and V in 64."""
+
+    def codegen(context, builder, signature, args):
+        source, target, streaming = _operands(context, builder, signature, args)
+        size = _itemsize(context, signature.args[0])
+        side, part = LANE // size, _vector(size, LANE)
+        rows = []
+        for k in range(side):
+            parts = [_load(builder, source(r), part) for r in range(k, LINE // size, side)]
+            rows.append(_concatenate(builder, parts))
+        targets = [target(r) for r in range(side)]
+        _store(builder, _transpose_lanes(builder, rows, size), targets, streaming)
+        return context.get_dummy_value()
+
+    return _signature(src, dst), codegen
+
+
+@intrinsic
 def copy_line(typingctx, src, i, j, dst, p, q, streaming):
     """dst[p, q:q+V] = src[i, j:j+V], with V items in 64 bytes."""
     return _signature(src, dst), _copy(LINE)
@@ -160,6 +179,14 @@ def _transpose_lanes(builder, rows, size):
         rows = [_shuffle(builder, *pair, mask) for pair in pairs for mask in (low, high)]
         distance *= 2
     return rows
+
+
+def _concatenate(builder, vectors):
+    while len(vectors) > 1:
+        both = range(2 * vectors[0].type.count)
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [_shuffle(builder, x, y, list(both)) for x, y in pairs]
+    return vectors[0]
 
 
 def _shuffle(builder, x, y, mask):

@@ -1,6 +1,7 @@
 """Small products, read where they lie, and stacks of tiny ones, one item per SIMD lane."""
 
 from numba import njit, types
+from numba.extending import overload
 
 from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.mathfn import NUMBA_DTYPES, narrow, real, widen
@@ -13,8 +14,10 @@ from fastmat.cpu.blocking import (
 )
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
+from fastmat.cpu.shuffle import tile_side, transpose_tile
 from fastmat.cpu.simd import multiply_add, multiply_rows
-from fastmat.cpu.views import address
+from fastmat.cpu.simd_dot import dot_lanes
+from fastmat.cpu.views import items_as_rows
 
 
 def is_direct(dtype):
@@ -50,49 +53,48 @@ def _items_per_task(work):
 @task
 def _direct_items(args, slot, index):
     a, b, c, work, items = args
+    (count, m, k), n = a.shape, b.shape[2]
+    size, room = a.itemsize, work.shape[1]
+    a_at, b_at, c_at = a.ctypes.data, b.ctypes.data, c.ctypes.data
+    gathered = work.ctypes.data + slot * room * size
     start = index * items
-    for t in range(start, min(start + items, a.shape[0])):
-        _multiply(a[t], b[t], c[t], work[slot])
+    for t in range(start, min(start + items, count)):
+        if room:
+            for p in range(k):
+                for j in range(n):
+                    work[slot, p * n + j] = b[t, p, j]
+            b_item, c_item, b_row, c_row = gathered, gathered + k * n * size, n * size, n * size
+        else:
+            b_item, c_item = b_at + t * b.strides[0], c_at + t * c.strides[0]
+            b_row, c_row = b.strides[1], c.strides[1]
+        a_item = a_at + t * a.strides[0]
+        _multiply(a.dtype, size, (m, k, n), a_item, a.strides, b_item, b_row, c_item, c_row)
+        if room:
+            for i in range(m):
+                for j in range(n):
+                    c[t, i, j] = work[slot, (k + i) * n + j]
 
 
 @njit
-def _multiply(
-    a,  # in (m, k)
-    b,  # in (k, n)
-    c,  # out (m, n)
-    work,  # scratch (k * n + m * n,) for operands whose columns do not lie side by side
-):
-    (m, k), n = a.shape, b.shape[1]
-    b_at, b_row = address(b, 0, 0), b.strides[0]
-    if b.strides[1] != b.itemsize and n > 1:
-        for p in range(k):
-            for j in range(n):
-                work[p * n + j] = b[p, j]
-        b_at, b_row = work.ctypes.data, n * b.itemsize
-    c_at, c_row = address(c, 0, 0), c.strides[0]
-    scattered = c.strides[1] != c.itemsize and n > 1
-    if scattered:
-        c_at, c_row = work.ctypes.data + k * n * c.itemsize, n * c.itemsize
-    width, height, size = lanes(a.dtype), direct_rows(a.dtype), a.itemsize
+def _multiply(element, size, shape, a, a_strides, b, b_row, c, c_row):
+    """One item, by addresses: slices would count references, which takes as long as the work."""
+    m, k, n = shape
+    width, height = lanes(element), direct_rows(element)
     for j in range(0, n, width):
         for i in range(0, m, height):
             multiply_rows(
-                a.dtype,
+                element,
                 k,
-                address(a, i, 0),
-                a.strides[0],
-                a.strides[1],
+                a + i * a_strides[1],
+                a_strides[1],
+                a_strides[2],
                 min(height, m - i),
-                b_at + j * size,
+                b + j * size,
                 b_row,
                 min(width, n - j),
-                c_at + i * c_row + j * size,
+                c + i * c_row + j * size,
                 c_row,
             )
-    if scattered:
-        for i in range(m):
-            for j in range(n):
-                c[i, j] = work[k * n + i * n + j]
 
 
 @kernel(_stack)
@@ -123,10 +125,56 @@ def _lanes_items(args, slot, index):
         _spread(a[start : start + items], x)
         _spread(b[start : start + items], y)
         _multiply_lanes(x, y, z, k, n)
-        for t in range(items):
-            for i in range(m):
-                for j in range(n):
-                    c[start + t, i, j] = narrow(z[i * n + j, t], c.dtype)
+        _collect(z, c[start : start + items])
+
+
+def _transposed(source, target, items, numbers):
+    raise TypeError("only for compiled code")
+
+
+@overload(_transposed)
+def _transposed_by_dtype(
+    source,  # in (rows, cols)
+    target,  # out (cols, rows)
+    rows,
+    cols,
+):
+    """Transpose by squares in registers, if they fit and need no conversion; whether it did."""
+    if not is_direct(source.dtype) or source.dtype != target.dtype:
+        return lambda source, target, rows, cols: False
+
+    def transposed(source, target, rows, cols):
+        side = tile_side(source)
+        if rows < side or cols < side:
+            return False
+        for i in range(0, rows, side):
+            for j in range(0, cols, side):
+                i0, j0 = min(i, rows - side), min(j, cols - side)
+                transpose_tile(source, i0, j0, target, j0, i0, False)
+        return True
+
+    return transposed
+
+
+@njit
+def _is_packed(stack):
+    """Whether the numbers of each item of a stack lie side by side, in order."""
+    size, cols = stack.itemsize, stack.shape[2]
+    return stack.strides[2] == size and stack.strides[1] == cols * size
+
+
+@njit
+def _collect(
+    source,  # in (rows * cols, lanes)
+    target,  # out (items, rows, cols)
+):
+    items, rows, cols = target.shape
+    if _is_packed(target) and _transposed(source, items_as_rows(target), rows * cols, items):
+        return
+    for t in range(items):
+        for i in range(rows):
+            for j in range(cols):
+                target[t, i, j] = narrow(source[i * cols + j, t], target.dtype)
 
 
 @njit
@@ -137,25 +185,45 @@ def _spread(
     items, rows, cols = source.shape
     if items < STACK_LANES:
         target[:] = 0
+    if _is_packed(source) and _transposed(items_as_rows(source), target, items, rows * cols):
+        return
     for i in range(rows):
         for j in range(cols):
             for t in range(items):
                 target[i * cols + j, t] = widen(source[t, i, j])
 
 
-@njit
-def _multiply_lanes(
+def _multiply_lanes(x, y, z, k, n):
+    raise TypeError("only for compiled code")
+
+
+@overload(_multiply_lanes)
+def _multiply_lanes_by_dtype(
     x,  # in (m * k, lanes)
     y,  # in (k * n, lanes)
     z,  # out (m * n, lanes)
     k,
     n,
 ):
-    z[:] = 0
-    for i in range(x.shape[0] // k):
-        for j in range(n):
-            sums = z[i * n + j]
-            for p in range(k):
-                left, right = x[i * k + p], y[p * n + j]
-                for lane in range(STACK_LANES):
-                    sums[lane] = multiply_add(sums[lane], left[lane], right[lane])
+    if isinstance(x.dtype, types.Complex):
+
+        def multiply(x, y, z, k, n):
+            z[:] = 0
+            for i in range(z.shape[0] // n):
+                for j in range(n):
+                    for p in range(k):
+                        for t in range(STACK_LANES):
+                            left, right = x[i * k + p, t], y[p * n + j, t]
+                            z[i * n + j, t] = multiply_add(z[i * n + j, t], left, right)
+
+    else:
+
+        def multiply(x, y, z, k, n):
+            row = x.strides[0]
+            x_at, y_at, z_at = x.ctypes.data, y.ctypes.data, z.ctypes.data
+            for i in range(z.shape[0] // n):
+                for j in range(n):
+                    left, right = x_at + i * k * row, y_at + j * row
+                    dot_lanes(x.dtype, k, left, row, right, n * row, z_at + (i * n + j) * row)
+
+    return multiply

@@ -9,7 +9,7 @@ the TLB and moved tile by tile in registers; all other axes only count planes.
 from numba import njit, types
 
 from fastmat.core.compile import kernel, reads, writes
-from fastmat.cpu.blocking_transpose import FEW, LONG, TASKS_PER_THREAD
+from fastmat.cpu.blocking_transpose import LONG, TASKS_PER_THREAD
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch
 from fastmat.cpu.shuffle import (
@@ -19,6 +19,7 @@ from fastmat.cpu.shuffle import (
     copy_line,
     store_fence,
     tile_side,
+    transpose_column,
     transpose_lane,
     transpose_line,
     transpose_tile,
@@ -60,18 +61,17 @@ def assign(
     strides = source[outer], source[inner], target[outer], target[inner]
     streaming = nbytes > streamed and _items_aligned(dst)
 
-    side, mode = 0, SCALAR
+    tile, mode = (0, 0), SCALAR
     if target[inner] == size == source[inner] and n * size >= LANE:
         mode = STRAIGHT
         streaming = streaming and n >= LONG * line
     elif target[inner] == size == source[outer]:
-        side = largest_tile(src, min(m, n))
+        tile = _tile(src, n, m)
         whole = address(dst) % LINE == 0 and n % line == 0
-        direct = target[outer] % LINE == 0 and (whole or n >= LONG * line)
-        direct = direct and (side == line or m <= FEW)
+        direct = tile[0] == line and target[outer] % LINE == 0 and (whole or n >= LONG * line)
         dense = target[outer] == n * size and n <= streamed_rows * line
         dense = dense and 4 * m * n * size >= run
-        if side > 0:
+        if tile[0] > 0:
             mode = STAGED if streaming and dense and not direct else TILED
         streaming = streaming and (direct or dense)
     streaming = streaming and mode != SCALAR
@@ -94,7 +94,7 @@ def assign(
     batch = dst.size // (m * n), planes, _last_axis(shape), shape, source, target
     blocks = -(-m // width), -(-n // height)
     run = max(run // (16 * m * n * size), 1) if mode == SCALAR else planes
-    args = (src, dst, batch, (m, n), strides, blocks, (width, height), run, mode, side, streaming)
+    args = (src, dst, batch, (m, n), strides, blocks, (width, height), run, mode, tile, streaming)
     parallel_for(_move, -(-batch[0] // planes) * blocks[0] * blocks[1], threads, args)
 
 
@@ -128,6 +128,15 @@ def _last_axis(shape):
 
 
 @njit
+def _tile(array, n, m):
+    """Rows and columns of the tiles that an (n, m) plane is cut into, 0 if it is too narrow."""
+    line, side = 2 * tile_side(array), largest_tile(array, min(n, m))
+    if n >= line > side > 0:
+        return line, tile_side(array) // 2
+    return side, side
+
+
+@njit
 def largest_tile(array, extent):
     """The side of the largest tile that fits, 0 if none does."""
     side = 2 * tile_side(array)
@@ -145,7 +154,7 @@ def _whole_lines(items, line):
 @task
 def _move(args, slot, index):
     """Move one block of one plane, or several whole planes."""
-    src, dst, batch, (m, n), strides, blocks, (width, height), longest, mode, side, streaming = args
+    src, dst, batch, (m, n), strides, blocks, (width, height), longest, mode, tile, streaming = args
     total, planes, along, shape, source, target = batch
     block, group = index % (blocks[0] * blocks[1]), index // (blocks[0] * blocks[1])
     i, j = block // blocks[0] * height, block % blocks[0] * width
@@ -161,7 +170,7 @@ def _move(args, slot, index):
         elif mode == SCALAR:
             _copy_items(a, b, i, i_end, j, j_end)
         else:
-            _transpose_tiles(a, b, i, i_end, j, j_end, side, streaming, mode == STAGED)
+            _transpose_tiles(a, b, i, i_end, j, j_end, tile, streaming, mode == STAGED)
         number += run
     if streaming:
         store_fence()
@@ -279,7 +288,7 @@ def _transpose_tiles(
     i_end,
     j,
     j_end,
-    side,
+    tile,  # rows and columns of src
     streaming,
     staged,  # i:i_end is 0:n, and planes of dst have no gaps
 ):
@@ -292,36 +301,36 @@ def _transpose_tiles(
     dst line by line: for rows that are short or not aligned to lines.
     """
     planes, m, n = src.shape
-    size = src.itemsize
-    # Tiles may reach up to `side` rows out of the block.
-    work = scratch((j_end - j + 3 * side) * n if staged else 0, src.dtype)
+    size, (down, across) = src.itemsize, tile
+    # Tiles may begin up to one tile before the block, and end up to two after it.
+    work = scratch((j_end - j + 3 * across) * n if staged else 0, src.dtype)
     for number in range(planes):
         a = plane(src, number * src.strides[0], (n, m), (src.strides[2], src.strides[1]))
         i_head = j_head = 0
         if staged:
-            b = plane(work, (side - j) * n * size, (m, n), (n * size, size))
+            b = plane(work, (across - j) * n * size, (m, n), (n * size, size))
         else:
             b = _part(dst, number, 0, 0, m, n)
             if streaming:
                 i_head = _unaligned(b)
-        if streaming and side * size == LINE and a.strides[0] % LINE == 0 and m >= LONG * side:
+        if streaming and across * size == LINE and a.strides[0] % LINE == 0 and m >= LONG * across:
             j_head = _unaligned(a)
         first, last = _shifted(i, i_end, n, i_head)
         q, q_end = _shifted(j, j_end, m, j_head)
         while q < q_end:
-            column = min(q, m - side)
+            column = min(q, m - across)
             p = first
             while p < last:
-                row = min(p, n - side)
-                apart = (p > i_head or i_head == 0) and (p + 2 * side <= n or p + side == n)
+                row = min(p, n - down)
+                apart = (p > i_head or i_head == 0) and (p + 2 * down <= n or p + down == n)
                 past = streaming and apart and not staged
-                move_tile(side, a, row, column, b, column, row, past)
-                p = p + side if p >= i_head else min(p + side, i_head)
-            q = q + side if q > 0 or j_head == 0 else j_head
+                move_tile(tile, a, row, column, b, column, row, past)
+                p = p + down if p > 0 or i_head == 0 else i_head
+            q = q + across if q > 0 or j_head == 0 else j_head
         if staged:
             begin, end = _shifted(j, j_end, m, j_head)
             count = (end - begin) * n
-            a = plane(work, (side - j + begin) * n * size, (1, count), (0, size))
+            a = plane(work, (across - j + begin) * n * size, (1, count), (0, size))
             b = plane(dst, number * dst.strides[0] + begin * n * size, (1, count), (0, size))
             _copy_lines(a, b, True)
     address(work)  # keeps it alive till here: planes do not
@@ -340,11 +349,15 @@ def _shifted(begin, end, extent, head):
 
 
 @njit
-def move_tile(side, src, i, j, dst, p, q, streaming):
-    """dst[p:p+side, q:q+side] = src[i:i+side, j:j+side].T"""
-    if side > tile_side(src):
+def move_tile(tile, src, i, j, dst, p, q, streaming):
+    """dst[p:p+across, q:q+down] = src[i:i+down, j:j+across].T, where tile is (down, across)."""
+    down, across = tile
+    side = tile_side(src)
+    if across > side:
         transpose_line(src, i, j, dst, p, q, streaming)
-    elif side == tile_side(src):
-        transpose_tile(src, i, j, dst, p, q, streaming)
+    elif down > side:
+        transpose_column(src, i, j, dst, p, q, streaming)
+    elif down == side:
+        transpose_tile(src, i, j, dst, p, q, False)
     else:
-        transpose_lane(src, i, j, dst, p, q, streaming)
+        transpose_lane(src, i, j, dst, p, q, False)

@@ -67,9 +67,9 @@ def _exchange_tiles(
     whole = n - n % side if side > 0 else 0
     for q in range(j, min(j_end, whole), max(side, 1)):
         for p in range(i, min(i_end, q + 1), side):
-            move_tile(side, a, p, q, tile, 0, 0, False)
+            move_tile((side, side), a, p, q, tile, 0, 0, False)
             if p < q:
-                move_tile(side, a, q, p, a, p, q, False)
+                move_tile((side, side), a, q, p, a, p, q, False)
             for row in range(side):
                 for k in range(0, side, LANE // a.itemsize):
                     copy_lane(tile, row, k, a, q + row, p + k, False)

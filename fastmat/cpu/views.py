@@ -57,6 +57,20 @@ def tall(typingctx, array, count, step):
 
 
 @intrinsic
+def items_as_rows(typingctx, array):
+    """The items of a stack, whose numbers lie side by side, as the rows of one matrix."""
+    result = array.copy(ndim=2)
+
+    def codegen(context, builder, signature, args):
+        shape, strides = _layout(context, builder, array, args[0])
+        shape = [shape[0], builder.mul(shape[1], shape[2])]
+        strides = [strides[0], strides[2]]
+        return _view(context, builder, array, args[0], result, shape, strides)
+
+    return result(array), codegen
+
+
+@intrinsic
 def matrices(typingctx, memory, like, count, m, n):
     """A stack (count, m, n) of items of the dtype of `like` on an array of bytes."""
 

@@ -10,10 +10,10 @@ from numba.np.numpy_support import as_dtype
 from fastmat.core.compile import call
 from fastmat.core.dtypes import movable, unmovable
 from fastmat.cpu.blocking_transpose import SQUARE, tuning
-from fastmat.cpu.simd import overlap
 from fastmat.cpu.strides import AXES, address, bits
 from fastmat.cpu.transpose import assign
 from fastmat.cpu.transpose_square import transpose_in_place
+from fastmat.cpu.views import overlap
 from fastmat.ops import transpose as ops
 from fastmat.overloads.typing import given
 
