@@ -276,7 +276,13 @@ def _blocked_product(
     c,  # out (m, n)
     threads,
 ):
-    """The blocked product, with the rows of c side by side, rounded to the dtype of c."""
+    """The blocked product, rounded to the dtype of c, transposed if that suits c better.
+
+    (Not for complex numbers, whose imaginary parts add up in another order then.)
+    """
+    if isinstance(c.dtype, types.Complex):
+        return lambda a, b, c, threads: call(gemm, a.dtype, (a, b, c, threads))
+
     if accumulator(c.dtype) == c.dtype:
 
         def blocked(a, b, c, threads):

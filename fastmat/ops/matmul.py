@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -211,7 +212,11 @@ def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, dtype: Any =
     """
     a, b, result_dtype = _operands(x1, x2, dtype)
     _check_ranks("vecdot", a, 1, b, 1)
-    a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
+    try:
+        last = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"axis is {axis!r}; it must be an integer") from None
+    a, b = np.moveaxis(a, last, -1), np.moveaxis(b, last, -1)
     _check_lengths(a, a.shape[-1], b, b.shape[-1])
     left, right = a[..., np.newaxis, :], b[..., np.newaxis]
     return _into(_dot, left, right, [-2, -1], (x1, x2), result_dtype, out)

@@ -164,6 +164,10 @@ def _as_entries(x):
 
 @njit
 def _batch(a, b):
+    for axis in range(3, min(a.ndim, b.ndim) + 1):
+        x, y = a.shape[a.ndim - axis], b.shape[b.ndim - axis]
+        if x not in (1, y) and y != 1:
+            raise ValueError("x1 and x2 have leading dimensions that do not broadcast")
     return np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
 
 
