@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    _CacheLocator,
+)
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -60,6 +65,18 @@ class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
 
 
 class KernelCache(FunctionCache):  # type: ignore[misc]
-    """Numba's on-disk cache, kept in fastmat's folder and keyed by all of its source."""
+    """Numba's on-disk cache, kept in fastmat's folder and keyed by all of its source.
+
+    Each dtype has an index of its own: Numba reads, changes and writes an index without a lock,
+    so two processes that compile two dtypes of one kernel at once could mix them up.
+    """
 
     _impl_class = _Impl
+
+    def __init__(self, function: Any, dtype: str) -> None:
+        super().__init__(function)
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=f"{self._impl.filename_base}-{dtype}",
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )

@@ -63,7 +63,6 @@ class Kernel:
         self.dtypes = tuple(dtypes)
         self._loaded: dict[str, Any] = {}
         self.dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
-        self.dispatcher._cache = KernelCache(function)
 
     def entry(self, dtype: np.dtype[Any]) -> Callable[..., None]:
         """The entry point for this dtype: callable from Python with arrays of just that dtype."""
@@ -77,6 +76,7 @@ class Kernel:
         with _lock:
             if name not in self._loaded:
                 signature = self.signature(NUMBA_DTYPES[name])
+                self.dispatcher._cache = KernelCache(self.dispatcher.py_func, name)
                 self.dispatcher.compile(signature)
                 result = self.dispatcher.overloads[signature]
                 address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
