@@ -142,3 +142,15 @@ def _narrow(value, dtype):
     if stored == boolean:
         return lambda value, dtype: _reinterpret(types.uint8(value), boolean)
     return lambda value, dtype: stored(value)
+
+
+def plus(x, y):
+    raise TypeError("only for compiled code")
+
+
+@overload(plus)
+def _plus_numbers(x, y):
+    """x + y; for bool the or."""
+    if x == types.uint8:
+        return lambda x, y: types.uint8(x | y)
+    return lambda x, y: x + y

@@ -32,6 +32,7 @@ CACHE_LINE = 64
 DOT_BYTES = 64  # of the vector of partial sums in a dot product: the same on every CPU
 DOT_ROWS = 4  # dot products computed at once
 DOT_CHUNK = 16384  # items of a dot product that one task adds up
+PREFETCH_STEPS = 64  # steps of k before its end at which a tile's place in c is prefetched
 DIRECT_WORK = 32**3  # m * n * k up to which a product is not packed
 TINY_WORK = 16**3  # the same for a product with a vector
 SERIAL_WORK = 32**3  # m * n * k up to which one thread is faster than several
@@ -78,12 +79,12 @@ class Tile:
 REGISTERS = {"avx512": (12, 2), "avx2": (6, 2), "baseline": (6, 2)}
 
 # Per size of a real scalar in bytes: depth, rows and columns of the blocks, and rows of a shared
-# a. A block of a takes at most half of a 512 KiB L2 cache.
+# a. A block of a takes at most half of a 1 MiB L2 cache, b as packed at most a quarter of L3.
 BLOCKS = {
-    1: (256, 288, 4096, 384),
-    2: (256, 288, 4096, 384),
-    4: (256, 144, 4096, 384),
-    8: (256, 144, 4096, 384),
+    1: (384, 288, 4096, 384),
+    2: (384, 288, 4096, 384),
+    4: (384, 144, 4096, 384),
+    8: (384, 144, 2048, 192),
 }
 
 
@@ -104,7 +105,7 @@ def tile(dtype):
         block_rows=block_rows,
         block_cols=block_cols,
         shared_rows=shared_rows,
-        split_depth=8 * depth,
+        split_depth=4 * depth,
         direct_rows=8,
     )
 

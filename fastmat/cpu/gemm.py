@@ -5,11 +5,11 @@ ACM TOMS 41(3), 2015. Sums over k are split by the block depth alone, so the bit
 result depend on the shape, never on threads or strides.
 """
 
-from numba import types
+from numba import njit, types
 from numba.extending import overload
 
 from fastmat.core.compile import call, kernel, reads, writes
-from fastmat.core.mathfn import accumulator, real
+from fastmat.core.mathfn import accumulator, plus
 from fastmat.cpu.blocking import (
     WIDTH,
     block_cols,
@@ -24,7 +24,7 @@ from fastmat.cpu.blocking import (
 from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
-from fastmat.cpu.simd import multiply_tile
+from fastmat.cpu.simd import merge_tile, multiply_tile
 from fastmat.cpu.views import address
 
 
@@ -40,7 +40,7 @@ def _pack_panels(args, slot, index):
 @task
 def _row_block(args, slot, index):
     """A block of rows of c: its rows of a are packed, then multiplied with all of packed b."""
-    a, b_packed, c, accumulate, height, width, own, tiles = args
+    a, b_packed, c, accumulate, height, width, own, edges = args
     rows, cols, k = tile_rows(a.dtype), tile_cols(a.dtype), a.shape[1]
     across = ceil_div(c.shape[1], width)
     i0, j0 = index // across * height, index % across * width
@@ -49,57 +49,73 @@ def _row_block(args, slot, index):
     for i in range(i0, i1, rows):
         at = (i - i0) // rows * panel
         call(pack, a.dtype, (a[i : min(i + rows, i1)], rows, own[slot, at : at + panel]))
-    edge = tiles[slot]
-    a_at, b_at, size = own[slot].ctypes.data, b_packed.ctypes.data, b_packed.itemsize
+    left, size = own[slot].ctypes.data, b_packed.itemsize
     for j in range(j0, j1, cols):
-        right = b_at + j * k * parts(a.dtype) * size
-        for i in range(i0, i1, rows):
-            left = a_at + (i - i0) * k * parts(a.dtype) * size
-            call(tile, a.dtype, (k, left, right, c, i, j, accumulate, edge))
+        right = b_packed.ctypes.data + j * k * parts(a.dtype) * size
+        target = c[i0:i1, j : min(j + cols, j1)]
+        call(tiles, a.dtype, (k, left, right, target, accumulate, edges[slot]))
 
 
 @task
 def _column_block(args, slot, index):
     """A block of columns of c: panel by panel of b is packed and multiplied with packed a."""
-    a_packed, b, c, accumulate, width, own, tiles = args
-    rows, cols, k = tile_rows(b.dtype), tile_cols(b.dtype), b.shape[0]
+    a_packed, b, c, accumulate, width, own, edges = args
+    cols, k = tile_cols(b.dtype), b.shape[0]
     j0 = index * width
     j1 = min(c.shape[1], j0 + width)
-    panel, edge = own[slot, : k * cols * parts(b.dtype)], tiles[slot]
-    a_at, size = a_packed.ctypes.data, a_packed.itemsize
+    panel = own[slot, : k * cols * parts(b.dtype)]
+    left, right = a_packed.ctypes.data, panel.ctypes.data
     for j in range(j0, j1, cols):
-        call(pack, b.dtype, (b[:, j : min(j + cols, j1)].T, cols, panel))
-        for i in range(0, c.shape[0], rows):
-            left = a_at + i * k * parts(b.dtype) * size
-            call(tile, b.dtype, (k, left, panel.ctypes.data, c, i, j, accumulate, edge))
+        j_end = min(j + cols, j1)
+        call(pack, b.dtype, (b[:, j:j_end].T, cols, panel))
+        call(tiles, b.dtype, (k, left, right, c[:, j:j_end], accumulate, edges[slot]))
 
 
-def _tile_types(t):
-    index, scalar = types.intp, real(t)
-    c, edge = writes(accumulator(t), 2), writes(scalar, 2)
-    return index, index, index, c, index, index, types.boolean, edge
+def _tiles_types(t):
+    index, sums = types.intp, accumulator(t)
+    return index, index, index, writes(sums, 2), types.boolean, types.Array(sums, 2, "C")
 
 
-@kernel(_tile_types)
-def tile(
+@kernel(_tiles_types)
+def tiles(
     k,
-    a,  # in, address of a panel of rows
-    b,  # in, address of a panel of columns
-    c,  # inout (m, n)
-    i,
-    j,
+    a,  # in, address of the panels of rows
+    b,  # in, address of one panel of columns
+    c,  # inout (m, n), n up to NR
     accumulate,
-    edge,  # scratch (MR, parts * NR), real scalars
+    edge,  # scratch (MR, NR)
 ):
-    """c[i:i+MR, j:j+NR] (+)= a panel of a times one of b, cut at the edges of c."""
+    """c (+)= the panels of a times one panel of b, tile by tile, the last ones cut."""
     element = c.dtype
-    i1, j1 = i + tile_rows(element), j + tile_cols(element)
-    whole = i1 <= c.shape[0] and j1 <= c.shape[1]
-    if whole and parts(element) == 1 and c.strides[1] == c.itemsize:
-        multiply_tile(element, k, a, b, address(c, i, j), c.strides[0], accumulate)
+    (m, n), rows = c.shape, tile_rows(element)
+    side_by_side, all_columns = c.strides[1] == c.itemsize, n == tile_cols(element)
+    panel = k * rows * c.itemsize
+    for i in range(0, m, rows):
+        at, height = address(c, i, 0), min(rows, m - i)
+        thirds = ceil_div(3 * height, rows)
+        if side_by_side and all_columns and 3 * height == thirds * rows:
+            _multiply(element, thirds, n, k, a, b, at, c.strides[0], accumulate)
+        else:
+            found, stride = edge.ctypes.data, edge.strides[0]
+            _multiply(element, thirds, n, k, a, b, found, stride, False)
+            if side_by_side:
+                merge_tile(element, found, at, c.strides[0], height, n, accumulate)
+            else:
+                _merge(edge, c[i : i + height], accumulate)
+        a += panel
+
+
+@njit
+def _multiply(element, thirds, n, k, a, b, c, c_stride, accumulate):
+    """The smallest tile that n columns and the thirds of the rows fit in."""
+    if 2 * n <= tile_cols(element):
+        multiply_tile(element, 3, 1, k, a, b, c, c_stride, accumulate)
+    elif thirds == 3:
+        multiply_tile(element, 3, 2, k, a, b, c, c_stride, accumulate)
+    elif thirds == 2:
+        multiply_tile(element, 2, 2, k, a, b, c, c_stride, accumulate)
     else:
-        multiply_tile(element, k, a, b, address(edge, 0, 0), edge.strides[0], False)
-        _merge(edge, c[i : min(i1, c.shape[0]), j : min(j1, c.shape[1])], accumulate)
+        multiply_tile(element, 1, 2, k, a, b, c, c_stride, accumulate)
 
 
 def _merge(tile, c, accumulate):
@@ -108,33 +124,16 @@ def _merge(tile, c, accumulate):
 
 @overload(_merge)
 def _merge_numbers(
-    tile,  # in (MR, parts * NR), real scalars
+    tile,  # in (MR, NR)
     c,  # inout (rows, cols) up to (MR, NR)
     accumulate,
 ):
-    """c (+)= the tile, cut at the edges of c."""
-    if isinstance(c.dtype, types.Complex):
+    """c (+)= the part of a tile that lies inside c, of any strides."""
 
-        def merge(tile, c, accumulate):
-            width = tile_cols(c.dtype)
-            for i in range(c.shape[0]):
-                for j in range(c.shape[1]):
-                    value = complex(tile[i, j], tile[i, width + j])
-                    c[i, j] = c[i, j] + value if accumulate else value
-
-    elif c.dtype == types.uint8:
-
-        def merge(tile, c, accumulate):
-            for i in range(c.shape[0]):
-                for j in range(c.shape[1]):
-                    c[i, j] = c[i, j] | tile[i, j] if accumulate else tile[i, j]
-
-    else:
-
-        def merge(tile, c, accumulate):
-            for i in range(c.shape[0]):
-                for j in range(c.shape[1]):
-                    c[i, j] = c[i, j] + tile[i, j] if accumulate else tile[i, j]
+    def merge(tile, c, accumulate):
+        for i in range(c.shape[0]):
+            for j in range(c.shape[1]):
+                c[i, j] = plus(c[i, j], tile[i, j]) if accumulate else tile[i, j]
 
     return merge
 
@@ -150,7 +149,7 @@ def gemm(
     (m, k), n = a.shape, b.shape[1]
     scalar, scalars = scalar_dtype(a.dtype), parts(a.dtype)
     rows, cols, k_max = tile_rows(a.dtype), tile_cols(a.dtype), min(depth(a.dtype), k)
-    tiles = scratch(threads * rows * cols * scalars, scalar).reshape(threads, rows, -1)
+    edges = scratch(threads * rows * cols, c.dtype).reshape(threads, rows, cols)
     if m <= shared_rows(a.dtype) and m < n:
         panels = ceil_div(m, rows)
         width = min(WIDTH, ceil_div(ceil_div(n, cols), 2 * threads)) * cols
@@ -159,7 +158,7 @@ def gemm(
         for p in range(0, k, k_max):
             x, y = a[:, p : p + k_max], b[p : p + k_max]
             parallel_for(_pack_panels, panels, threads, (x, rows, a_packed))
-            args = (a_packed, y, c, p > 0, width, own, tiles)
+            args = (a_packed, y, c, p > 0, width, own, edges)
             parallel_for(_column_block, ceil_div(n, width), threads, args)
         return
     n_max = min(block_cols(a.dtype), ceil_div(n, cols) * cols)
@@ -176,5 +175,5 @@ def gemm(
         for p in range(0, k, k_max):
             x, y = a[:, p : p + k_max], b[p : p + k_max, j : j + n_max]
             parallel_for(_pack_panels, panels, threads, (y.T, cols, b_packed))
-            args = (x, b_packed, z, p > 0, height, width, own, tiles)
+            args = (x, b_packed, z, p > 0, height, width, own, edges)
             parallel_for(_row_block, tasks, threads, args)

@@ -9,7 +9,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from fastmat.core.compile import call, kernel, reads, writes
-from fastmat.core.mathfn import accumulator, narrow
+from fastmat.core.mathfn import accumulator, narrow, plus
 from fastmat.cpu.blocking import (
     DIRECT_WORK,
     LANES_SIDE,
@@ -26,7 +26,7 @@ from fastmat.cpu.blocking import (
     split_depth,
 )
 from fastmat.cpu.gemm import gemm
-from fastmat.cpu.matvec import matvec, pairs, plus
+from fastmat.cpu.matvec import matvec, pairs
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.small import direct, in_lanes, is_direct

@@ -9,7 +9,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from fastmat.core.compile import kernel, reads, writes
-from fastmat.core.mathfn import accumulator, narrow, widen
+from fastmat.core.mathfn import accumulator, narrow, plus, widen
 from fastmat.cpu.blocking import (
     COLUMN_ROWS,
     DOT_CHUNK,
@@ -76,18 +76,6 @@ def _add_chunks(
         for chunk in range(1, partial.shape[1]):
             total = plus(total, partial[i, chunk])
         y[i] = narrow(total, y.dtype)
-
-
-def plus(x, y):
-    raise TypeError("only for compiled code")
-
-
-@overload(plus)
-def _plus_numbers(x, y):
-    """x + y; for bool the or."""
-    if x == types.uint8:
-        return lambda x, y: types.uint8(x | y)
-    return lambda x, y: x + y
 
 
 @njit

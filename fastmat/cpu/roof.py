@@ -46,7 +46,7 @@ def _multiply_panels(
 ):
     at = address(c, 0, 0)
     for _ in range(repeats):
-        multiply_tile(element.dtype, k, a.ctypes.data, b.ctypes.data, at, c.strides[0], True)
+        multiply_tile(element.dtype, 3, 2, k, a.ctypes.data, b.ctypes.data, at, c.strides[0], True)
 
 
 @task

@@ -2,7 +2,7 @@
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
 from fastmat.core.mathfn import real
@@ -67,22 +67,30 @@ def _llvm(builder, name, vector, arity):
 def multiply_tile(
     typingctx,
     element,  # dtype of the product
+    thirds,  # 1, 2 or 3: how many thirds of the MR rows are computed, in the source of the caller
+    vectors,  # how many vectors of the NR columns are, likewise
     k,
     a,  # in, address of a panel (k, parts, MR) of real scalars
     b,  # in, address of a panel (k, parts, NR) of real scalars
-    c,  # inout, address of (MR, parts, NR) real scalars
+    c,  # inout, address of (MR, NR) numbers, columns side by side
     c_stride,  # bytes from row to row
     accumulate,
 ):
-    """c (+)= the product of one panel of a and one of b.
+    """c (+)= the product of one panel of a and one of b, or of the first rows and columns of it.
 
-    The accumulators stay in registers for all k steps.
+    The accumulators stay in registers for all k steps. What the tile will be stored to is asked
+    for twice: at the start, and near the end, when the panels have pushed it out of L1 again.
     """
+    for literal in (thirds, vectors):
+        if not isinstance(literal, types.IntegerLiteral):
+            raise errors.RequireLiteralValue("thirds and vectors must be constants")
     tile = blocking.tile(element.dtype)
-    signature = types.void(element, *[types.intp] * 5, types.boolean)
+    height = tile.rows * thirds.literal_value // 3
+    across = min(vectors.literal_value, tile.vectors)
+    signature = types.void(element, thirds, vectors, *[types.intp] * 5, types.boolean)
 
     def codegen(context, builder, signature, args):
-        _, k, a, b, c, c_stride, accumulate = args
+        _, _, _, k, a, b, c, c_stride, accumulate = args
         boolean = real(element.dtype) == BOOLEAN
         lane = context.get_data_type(real(element.dtype))
         size = context.get_abi_sizeof(lane)
@@ -96,11 +104,11 @@ def multiply_tile(
         c_at = builder.inttoptr(c, i8.as_pointer())
         rows = [
             _shift(builder, c_at, builder.mul(c_stride, ir.Constant(i64, row)))
-            for row in range(tile.rows)
+            for row in range(height)
         ]
         sums = [
-            [cgutils.alloca_once_value(builder, _zero(vector)) for _ in range(parts * tile.vectors)]
-            for _ in range(tile.rows)
+            [cgutils.alloca_once_value(builder, _zero(vector)) for _ in range(parts * across)]
+            for _ in range(height)
         ]
         for row in sums:
             for accumulator in row:
@@ -109,7 +117,7 @@ def multiply_tile(
         def step(a_pointer, b_pointer):
             columns = [
                 _load(builder, _shift(builder, b_pointer, v * width), vector, width)
-                for v in range(parts * tile.vectors)
+                for v in range(parts * across)
             ]
             for r, row in enumerate(sums):
                 scalars = [
@@ -119,7 +127,7 @@ def multiply_tile(
                     for p in range(parts)
                 ]
                 spread = [_splat(builder, scalar, tile.lanes) for scalar in scalars]
-                for x, y, accumulator in _terms(builder, spread, columns, row, tile.vectors):
+                for x, y, accumulator in _terms(builder, spread, columns, row, across):
                     total = _multiply_add(builder, boolean, x, y, builder.load(accumulator))
                     builder.store(total, accumulator)
 
@@ -130,33 +138,99 @@ def multiply_tile(
             builder.store(_shift(builder, a_pointer, steps * a_step), a_at)
             builder.store(_shift(builder, b_pointer, steps * b_step), b_at)
 
-        for pointer in rows:
-            _prefetch(builder, pointer)
-        unroll = ir.Constant(i64, tile.unroll)
-        with cgutils.for_range(builder, builder.sdiv(k, unroll)):
-            advance(tile.unroll)
-        with cgutils.for_range(builder, builder.srem(k, unroll)):
-            advance(1)
+        row_bytes = parts * across * width
+        lines = (*range(0, row_bytes, blocking.CACHE_LINE), row_bytes - 1)
+        unroll, last = ir.Constant(i64, tile.unroll), ir.Constant(i64, blocking.PREFETCH_STEPS)
+        last = builder.select(builder.icmp_signed("<", k, last), k, last)
+        steps = cgutils.alloca_once_value(builder, builder.sub(k, last))
+        with cgutils.for_range(builder, ir.Constant(i64, 2)):
+            for pointer in rows:
+                for offset in lines:
+                    _prefetch(builder, _shift(builder, pointer, offset))
+            now = builder.load(steps)
+            builder.store(last, steps)
+            with cgutils.for_range(builder, builder.sdiv(now, unroll)):
+                advance(tile.unroll)
+            with cgutils.for_range(builder, builder.srem(now, unroll)):
+                advance(1)
 
         def store(combine):
             for pointer, row in zip(rows, sums, strict=True):
-                for v, accumulator in enumerate(row):
+                totals = [builder.load(accumulator) for accumulator in row]
+                for v, total in enumerate(_interleaved(builder, totals, parts)):
                     at = _shift(builder, pointer, v * width)
-                    _store(builder, combine(at, builder.load(accumulator)), at, size)
+                    _store(builder, combine(at, total), at, size)
 
         def add_to(at, value):
-            old = _load(builder, at, vector, size)
-            if boolean:
-                return builder.or_(old, value)
-            if isinstance(lane, ir.IntType):
-                return builder.add(old, value)
-            return builder.fadd(old, value)
+            return _add(builder, boolean, _load(builder, at, vector, size), value)
 
         with builder.if_else(accumulate) as (then, otherwise):
             with then:
                 store(add_to)
             with otherwise:
                 store(lambda at, value: value)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _interleaved(builder, totals, parts):
+    """Vectors in the order of memory: real and imaginary parts of complex numbers alternate."""
+    if parts == 1:
+        return totals
+    half, lanes = len(totals) // 2, totals[0].type.count
+    order = [lane + part * lanes for lane in range(lanes) for part in range(2)]
+    masks = [ir.Constant(ir.VectorType(i32, lanes), order[i : i + lanes]) for i in (0, lanes)]
+    return [
+        builder.shuffle_vector(real, imaginary, mask)
+        for real, imaginary in zip(totals[:half], totals[half:], strict=True)
+        for mask in masks
+    ]
+
+
+def _add(builder, boolean, x, y):
+    if boolean:
+        return builder.or_(x, y)
+    return (builder.add if isinstance(x.type.element, ir.IntType) else builder.fadd)(x, y)
+
+
+@intrinsic
+def merge_tile(
+    typingctx,
+    element,  # dtype of the product
+    tile,  # in, address of (MR, NR) numbers, one after the other
+    c,  # inout, address of (rows, cols) numbers, columns side by side
+    c_stride,  # bytes from row to row
+    rows,  # 1 to MR
+    cols,  # 1 to NR
+    accumulate,
+):
+    """c (+)= the part of a tile that lies inside c."""
+    shape = blocking.tile(element.dtype)
+    signature = types.void(element, *[types.intp] * 5, types.boolean)
+
+    def codegen(context, builder, signature, args):
+        _, tile, c, c_stride, rows, cols, accumulate = args
+        boolean = real(element.dtype) == BOOLEAN
+        lane = context.get_data_type(real(element.dtype))
+        size = context.get_abi_sizeof(lane)
+        vector = ir.VectorType(lane, shape.lanes)
+        width = shape.lanes * size
+        scalars = builder.mul(cols, ir.Constant(i64, shape.parts))
+        adds = _splat(builder, accumulate, shape.lanes)
+        for v in range(shape.parts * shape.vectors):
+            left = builder.sub(scalars, ir.Constant(i64, v * shape.lanes))
+            mask = _first_lanes(builder, left, shape.lanes)
+            old = builder.and_(mask, adds)
+            with cgutils.for_range(builder, rows) as loop:
+                row = builder.add(c, builder.mul(loop.index, c_stride))
+                at = builder.add(row, ir.Constant(i64, v * width))
+                step = ir.Constant(i64, shape.parts * shape.vectors * width)
+                source = builder.add(tile, builder.mul(loop.index, step))
+                source = builder.add(source, ir.Constant(i64, v * width))
+                value = _load(builder, builder.inttoptr(source, i8.as_pointer()), vector, size)
+                total = _add(builder, boolean, _masked_load(builder, at, vector, old, size), value)
+                _masked_store(builder, total, at, mask, size)
         return context.get_dummy_value()
 
     return signature, codegen
