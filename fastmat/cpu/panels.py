@@ -4,7 +4,7 @@ from numba import types
 from numba.extending import overload
 
 from fastmat.core.compile import kernel, reads
-from fastmat.core.mathfn import real, widen
+from fastmat.core.mathfn import accumulator, real, widen
 from fastmat.cpu.blocking import parts
 from fastmat.cpu.shuffle import copy_lane, copy_line, tile_side, transpose_lane, transpose_tile
 
@@ -18,15 +18,12 @@ def pack(
     """Copy up to `width` rows of the source into a panel, filled up with zeros."""
     rows, k = source.shape
     step = width * parts(source.dtype)
-    done = _pack_fast(source, panel.reshape(k, step)) if rows == width else 0
-    for p in range(done, k):
-        for r in range(rows):
-            _put(panel, p * step + r, width, source[r, p])
     if rows < width:
-        for p in range(k):
-            for part in range(parts(source.dtype)):
-                for r in range(rows, width):
-                    panel[p * step + part * width + r] = 0
+        panel[: k * step] = 0
+    done = _pack_fast(source, panel[: k * step].reshape(k, step))
+    for r in range(rows):
+        for p in range(done, k):
+            _put(panel, p * step + r, width, source[r, p])
 
 
 def _pack_fast(source, panel):
@@ -35,37 +32,40 @@ def _pack_fast(source, panel):
 
 @overload(_pack_fast)
 def _pack_vectors(
-    source,  # in (width, k)
-    panel,  # out (k, width)
+    source,  # in (rows, k)
+    panel,  # out (k, parts * width)
 ):
-    """Pack by vectors what lies side by side along rows or columns; how many columns are done."""
-    if real(source.dtype) != source.dtype:
+    """Pack by vectors what lies side by side along rows or columns; how many columns are done.
+
+    The last vector of a row overlaps the one before it.
+    """
+    if accumulator(source.dtype) != source.dtype:
         return lambda source, panel: 0
 
     def pack_vectors(source, panel):
-        width, k = source.shape
+        rows, k = source.shape
         tile, lane, line = tile_side(source), tile_side(source) // 2, tile_side(source) * 2
-        if source.strides[0] == source.itemsize and width >= lane:
-            if width % line == 0:
+        if source.strides[0] == source.itemsize and rows >= lane:
+            if rows % line == 0:
                 for p in range(k):
-                    for r in range(0, width, line):
+                    for r in range(0, rows, line):
                         copy_line(source.T, p, r, panel, p, r, False)
             else:
                 for p in range(k):
-                    for r in range(0, width, lane):
-                        r = min(r, width - lane)
+                    for r in range(0, rows, lane):
+                        r = min(r, rows - lane)
                         copy_lane(source.T, p, r, panel, p, r, False)
             return k
-        if source.strides[1] == source.itemsize and width >= tile:
+        if source.strides[1] == source.itemsize and rows >= tile:
             for p in range(0, k - tile + 1, tile):
-                for r in range(0, width, tile):
-                    r = min(r, width - tile)
+                for r in range(0, rows, tile):
+                    r = min(r, rows - tile)
                     transpose_tile(source, r, p, panel, p, r, False)
             return k // tile * tile
-        if source.strides[1] == source.itemsize and width >= lane:
+        if source.strides[1] == source.itemsize and rows >= lane:
             for p in range(0, k - lane + 1, lane):
-                for r in range(0, width, lane):
-                    r = min(r, width - lane)
+                for r in range(0, rows, lane):
+                    r = min(r, rows - lane)
                     transpose_lane(source, r, p, panel, p, r, False)
             return k // lane * lane
         return 0

@@ -2,7 +2,8 @@
 
 A tile of V x V items is V vectors of V items, moved as bits. It takes two transposes: first the
 16-byte lanes of the vectors change places, then the items within each lane. (x86 shuffles are
-cheap within lanes and for whole lanes only.)
+cheap within lanes and for whole lanes only.) Complex numbers that go to an array of real scalars
+are parted: a row there is all real parts, then all imaginary parts.
 """
 
 from llvmlite import ir
@@ -101,12 +102,13 @@ def _signature(src, dst):
 
 def _transpose(width):
     def codegen(context, builder, signature, args):
-        source, target, streaming = _operands(context, builder, signature, args)
+        source, target, _ = _operands(context, builder, signature, args)
         size = _itemsize(context, signature.args[0])
         lanes, side = width // LANE, LANE // size
         for lane, rows in enumerate(_load_rows(builder, source, size, lanes)):
             targets = [target(lane * side + r) for r in range(side)]
-            _store(builder, _transpose_lanes(builder, rows, size), targets, streaming)
+            columns = _transpose_lanes(builder, rows, size)
+            _store_items(context, builder, signature, args, columns, targets)
         return context.get_dummy_value()
 
     return codegen
@@ -114,13 +116,31 @@ def _transpose(width):
 
 def _copy(width):
     def codegen(context, builder, signature, args):
-        source, target, streaming = _operands(context, builder, signature, args)
+        source, target, _ = _operands(context, builder, signature, args)
         size = _itemsize(context, signature.args[0])
         items = _load(builder, source(0), _vector(size, width))
-        _store(builder, [items], [target(0)], streaming)
+        _store_items(context, builder, signature, args, [items], [target(0)])
         return context.get_dummy_value()
 
     return codegen
+
+
+def _store_items(context, builder, signature, args, vectors, targets):
+    """Store vectors of items; complex ones in two parts if the target holds real scalars."""
+    src_type, dst_type, streaming = signature.args[0], signature.args[3], args[-1]
+    if not isinstance(src_type.dtype, types.Complex) or dst_type.dtype == src_type.dtype:
+        _store(builder, vectors, targets, streaming)
+        return
+    view = context.make_array(dst_type)(context, builder, args[3])
+    row = cgutils.unpack_tuple(builder, view.strides, 2)[0]
+    half = builder.sdiv(row, ir.Constant(i64, 2))
+    size = _itemsize(context, dst_type)
+    for vector, target in zip(vectors, targets, strict=True):
+        count = vector.type.count * vector.type.element.width // (8 * size)
+        scalars = builder.bitcast(vector, ir.VectorType(ir.IntType(8 * size), count))
+        places = target, builder.gep(target, [half], source_etype=i8)
+        parts = [_shuffle(builder, scalars, scalars, list(range(p, count, 2))) for p in range(2)]
+        _store(builder, parts, places, streaming)
 
 
 def _load_rows(builder, source, size, lanes):
