@@ -147,7 +147,13 @@ def _small_products(
     threads,
 ):
     if is_direct(a.dtype):
-        return lambda a, b, c, threads: call(direct, a.dtype, (a, b, c, threads))
+
+        def small(a, b, c, threads):
+            if c.strides[1] == c.itemsize and c.strides[2] != c.itemsize:
+                a, b, c = b.transpose(0, 2, 1), a.transpose(0, 2, 1), c.transpose(0, 2, 1)
+            call(direct, a.dtype, (a, b, c, threads))
+
+        return small
     return lambda a, b, c, threads: call(in_lanes, a.dtype, (a, b, c, threads))
 
 
@@ -276,20 +282,20 @@ def _blocked_product(
     c,  # out (m, n)
     threads,
 ):
-    """The blocked product, rounded to the dtype of c, transposed if that suits c better.
+    """The blocked product, rounded to the dtype of c, transposed or flipped if c wants it.
 
-    (Not for complex numbers, whose imaginary parts add up in another order then.)
+    (Complex numbers are not transposed: their imaginary parts would add up in another order.)
     """
-    if isinstance(c.dtype, types.Complex):
-        return lambda a, b, c, threads: call(gemm, a.dtype, (a, b, c, threads))
+    real_valued = not isinstance(c.dtype, types.Complex)
 
     if accumulator(c.dtype) == c.dtype:
 
         def blocked(a, b, c, threads):
-            if c.strides[1] != c.itemsize and c.strides[0] == c.itemsize:
-                call(gemm, a.dtype, (b.T, a.T, c.T, threads))
-            else:
-                call(gemm, a.dtype, (a, b, c, threads))
+            if real_valued and abs(c.strides[1]) != c.itemsize == abs(c.strides[0]):
+                a, b, c = b.T, a.T, c.T
+            if c.strides[1] == -c.itemsize:
+                b, c = b[:, ::-1], c[:, ::-1]
+            call(gemm, a.dtype, (a, b, c, threads))
 
     else:
 

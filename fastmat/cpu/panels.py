@@ -1,12 +1,20 @@
 """Packing: operands of any strides, copied into panels that the micro-kernel reads in order."""
 
-from numba import types
+from numba import njit, types
 from numba.extending import overload
 
 from fastmat.core.compile import kernel, reads
 from fastmat.core.mathfn import accumulator, real, widen
 from fastmat.cpu.blocking import parts
-from fastmat.cpu.shuffle import copy_lane, copy_line, tile_side, transpose_lane, transpose_tile
+from fastmat.cpu.shuffle import (
+    copy_lane,
+    copy_line,
+    reverse_lane,
+    reverse_line,
+    tile_side,
+    transpose_lane,
+    transpose_tile,
+)
 
 
 @kernel(lambda t: (reads(t, 2), types.intp, types.Array(real(t), 1, "C")))
@@ -20,57 +28,101 @@ def pack(
     step = width * parts(source.dtype)
     if rows < width:
         panel[: k * step] = 0
-    done = _pack_fast(source, panel[: k * step].reshape(k, step))
-    for r in range(rows):
-        for p in range(done, k):
-            _put(panel, p * step + r, width, source[r, p])
+    if not _pack_vectors(source, panel[: k * step].reshape(k, step)):
+        for r in range(rows):
+            for p in range(k):
+                _put(panel, p * step + r, width, source[r, p])
 
 
-def _pack_fast(source, panel):
+def _pack_vectors(source, panel):
     raise TypeError("only for compiled code")
 
 
-@overload(_pack_fast)
-def _pack_vectors(
+@overload(_pack_vectors)
+def _pack_vectors_by_dtype(
     source,  # in (rows, k)
     panel,  # out (k, parts * width)
 ):
-    """Pack by vectors what lies side by side along rows or columns; how many columns are done.
+    """Pack what lies side by side, forwards or backwards; whether that could be done.
 
-    The last vector of a row overlaps the one before it.
+    The last vector of a row, or tile of a column, overlaps the one before it.
     """
     if accumulator(source.dtype) != source.dtype:
-        return lambda source, panel: 0
+        return lambda source, panel: False
 
     def pack_vectors(source, panel):
         rows, k = source.shape
-        tile, lane, line = tile_side(source), tile_side(source) // 2, tile_side(source) * 2
-        if source.strides[0] == source.itemsize and rows >= lane:
-            if rows % line == 0:
-                for p in range(k):
-                    for r in range(0, rows, line):
-                        copy_line(source.T, p, r, panel, p, r, False)
-            else:
-                for p in range(k):
-                    for r in range(0, rows, lane):
-                        r = min(r, rows - lane)
-                        copy_lane(source.T, p, r, panel, p, r, False)
-            return k
-        if source.strides[1] == source.itemsize and rows >= tile:
-            for p in range(0, k - tile + 1, tile):
-                for r in range(0, rows, tile):
-                    r = min(r, rows - tile)
-                    transpose_tile(source, r, p, panel, p, r, False)
-            return k // tile * tile
-        if source.strides[1] == source.itemsize and rows >= lane:
-            for p in range(0, k - lane + 1, lane):
-                for r in range(0, rows, lane):
-                    r = min(r, rows - lane)
-                    transpose_lane(source, r, p, panel, p, r, False)
-            return k // lane * lane
-        return 0
+        size, lane = source.itemsize, tile_side(source) // 2
+        if rows < lane:
+            return False
+        if source.strides[0] == size:
+            _copy_rows(source.T, panel)
+        elif source.strides[0] == -size:
+            _reverse_rows(source[::-1].T, panel)
+        elif k >= lane and source.strides[1] == size:
+            _transpose(source, panel)
+        elif k >= lane and source.strides[1] == -size:
+            _transpose(source[:, ::-1], panel[::-1])
+        else:
+            return False
+        return True
 
     return pack_vectors
+
+
+@njit
+def _copy_rows(
+    source,  # in (k, n)
+    panel,  # out (k, parts * width)
+):
+    k, n = source.shape
+    lane, line = tile_side(source) // 2, tile_side(source) * 2
+    for p in range(k):
+        if n % line == 0:
+            for j in range(0, n, line):
+                copy_line(source, p, j, panel, p, j, False)
+        else:
+            for j in range(0, n, lane):
+                j = min(j, n - lane)
+                copy_lane(source, p, j, panel, p, j, False)
+
+
+@njit
+def _reverse_rows(
+    source,  # in (k, n)
+    panel,  # out (k, parts * width)
+):
+    k, n = source.shape
+    lane, line = tile_side(source) // 2, tile_side(source) * 2
+    for p in range(k):
+        if n % line == 0:
+            for j in range(0, n, line):
+                reverse_line(source, p, j, panel, p, n - line - j, False)
+        else:
+            for j in range(0, n, lane):
+                j = min(j, n - lane)
+                reverse_lane(source, p, j, panel, p, n - lane - j, False)
+
+
+@njit
+def _transpose(
+    source,  # in (rows, k)
+    panel,  # out (k, parts * width)
+):
+    rows, k = source.shape
+    tile, lane = tile_side(source), tile_side(source) // 2
+    if min(rows, k) >= tile:
+        for p in range(0, k, tile):
+            p = min(p, k - tile)
+            for r in range(0, rows, tile):
+                r = min(r, rows - tile)
+                transpose_tile(source, r, p, panel, p, r, False)
+    else:
+        for p in range(0, k, lane):
+            p = min(p, k - lane)
+            for r in range(0, rows, lane):
+                r = min(r, rows - lane)
+                transpose_lane(source, r, p, panel, p, r, False)
 
 
 def _put(panel, at, width, value):

@@ -85,6 +85,18 @@ def copy_lane(typingctx, src, i, j, dst, p, q, streaming):
 
 
 @intrinsic
+def reverse_line(typingctx, src, i, j, dst, p, q, streaming):
+    """dst[p, q:q+V] = src[i, j:j+V][::-1], with V items in 64 bytes."""
+    return _signature(src, dst), _copy(LINE, reverse=True)
+
+
+@intrinsic
+def reverse_lane(typingctx, src, i, j, dst, p, q, streaming):
+    """dst[p, q:q+V] = src[i, j:j+V][::-1], with V items in 16 bytes."""
+    return _signature(src, dst), _copy(LANE, reverse=True)
+
+
+@intrinsic
 def store_fence(typingctx):
     """Whatever this thread has streamed becomes visible before anything it writes from now on."""
 
@@ -114,11 +126,16 @@ def _transpose(width):
     return codegen
 
 
-def _copy(width):
+def _copy(width, reverse=False):
     def codegen(context, builder, signature, args):
         source, target, _ = _operands(context, builder, signature, args)
         size = _itemsize(context, signature.args[0])
         items = _load(builder, source(0), _vector(size, width))
+        if reverse:
+            per_item = items.type.count * size // width
+            starts = reversed(range(0, items.type.count, per_item))
+            order = [start + k for start in starts for k in range(per_item)]
+            items = _shuffle(builder, items, items, order)
         _store_items(context, builder, signature, args, [items], [target(0)])
         return context.get_dummy_value()
 
@@ -132,9 +149,9 @@ def _store_items(context, builder, signature, args, vectors, targets):
         _store(builder, vectors, targets, streaming)
         return
     view = context.make_array(dst_type)(context, builder, args[3])
-    row = cgutils.unpack_tuple(builder, view.strides, 2)[0]
-    half = builder.sdiv(row, ir.Constant(i64, 2))
     size = _itemsize(context, dst_type)
+    columns = cgutils.unpack_tuple(builder, view.shape, 2)[1]
+    half = builder.mul(builder.sdiv(columns, ir.Constant(i64, 2)), ir.Constant(i64, size))
     for vector, target in zip(vectors, targets, strict=True):
         count = vector.type.count * vector.type.element.width // (8 * size)
         scalars = builder.bitcast(vector, ir.VectorType(ir.IntType(8 * size), count))

@@ -3,7 +3,7 @@
 from numba import njit, types
 from numba.extending import overload
 
-from fastmat.core.compile import kernel, reads, writes
+from fastmat.core.compile import call, kernel, reads, writes
 from fastmat.core.mathfn import NUMBA_DTYPES, narrow, real, widen
 from fastmat.cpu.blocking import (
     STACK_LANES,
@@ -12,6 +12,7 @@ from fastmat.cpu.blocking import (
     direct_rows,
     lanes,
 )
+from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.shuffle import tile_side, transpose_tile
@@ -60,9 +61,7 @@ def _direct_items(args, slot, index):
     start = index * items
     for t in range(start, min(start + items, count)):
         if room:
-            for p in range(k):
-                for j in range(n):
-                    work[slot, p * n + j] = b[t, p, j]
+            call(pack, a.dtype, (b[t].T, n, work[slot, : k * n]))
             b_item, c_item, b_row, c_row = gathered, gathered + k * n * size, n * size, n * size
         else:
             b_item, c_item = b_at + t * b.strides[0], c_at + t * c.strides[0]
