@@ -49,8 +49,8 @@ def micro_kernel(dtype):
     @njit
     def run(element, a, b, c, k):
         at, stride = c.ctypes.data, c.strides[0]
-        panels = a.ctypes.data, b.ctypes.data
-        simd.multiply_tile(element.dtype, 3, 2, k, *panels, at, stride, True)
+        left, right = a.ctypes.data, b.ctypes.data
+        simd.multiply_tile(element.dtype, 3, 2, k, left, right, at, stride, True)
 
     array = types.Array(dtype, 1, "C")
     run.compile((array, array, array, types.Array(dtype, 2, "C"), types.intp))

@@ -8,9 +8,11 @@ the kernels of the fastmat that is installed when it is loaded.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -51,10 +53,16 @@ class Kernel:
         Maps a Numba dtype to the types of the arguments.
     dtypes
         Names of the dtypes that the kernel can be compiled for.
+    from_python
+        Whether Python calls it, too: that takes a wrapper, which takes a while to compile.
     """
 
     def __init__(
-        self, function: Callable[..., None], signature: Signature, dtypes: Iterable[str]
+        self,
+        function: Callable[..., None],
+        signature: Signature,
+        dtypes: Iterable[str],
+        from_python: bool,
     ) -> None:
         self.__name__ = function.__name__
         self.__module__ = function.__module__
@@ -62,7 +70,12 @@ class Kernel:
         self.signature = signature
         self.dtypes = tuple(dtypes)
         self._loaded: dict[str, Any] = {}
-        self.dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
+        self.dispatcher: Any = numba.njit(
+            nogil=True,
+            error_model="numpy",
+            no_cpython_wrapper=not from_python,
+            no_cfunc_wrapper=True,
+        )(function)
 
     def entry(self, dtype: np.dtype[Any]) -> Callable[..., None]:
         """The entry point for this dtype: callable from Python with arrays of just that dtype."""
@@ -77,7 +90,8 @@ class Kernel:
             if name not in self._loaded:
                 signature = self.signature(NUMBA_DTYPES[name])
                 self.dispatcher._cache = KernelCache(self.dispatcher.py_func, name)
-                self.dispatcher.compile(signature)
+                with _no_collection():
+                    self.dispatcher.compile(signature)
                 result = self.dispatcher.overloads[signature]
                 address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
                 llvm.add_symbol(self.symbol(name), address)
@@ -90,10 +104,24 @@ class Kernel:
 
 
 def kernel(
-    signature: Signature, dtypes: Iterable[str] = tuple(NUMBA_DTYPES)
+    signature: Signature,
+    dtypes: Iterable[str] = tuple(NUMBA_DTYPES),
+    from_python: bool = False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Decorator: make a function a `Kernel` with these argument types per dtype."""
-    return lambda function: Kernel(function, signature, dtypes)
+    return lambda function: Kernel(function, signature, dtypes, from_python)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Leave the garbage be: collecting it takes a tenth of the time of compiling."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _KernelType(types.Opaque):  # type: ignore[misc]

@@ -7,8 +7,10 @@ every CPU, calls no library and rounds to nearest even.
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic, models, overload, register_model
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+from fastmat.core.inline import inlined, overload
 
 _FLOAT16_SCALE = np.float32(2.0**112)  # the exponent biases of float32 and float16: 127 - 15
 
@@ -69,7 +71,7 @@ def _reinterpret(typingctx, value, dtype):
     return result(value, dtype), codegen
 
 
-@njit
+@inlined
 def float16_to_float32(h):
     stored = _reinterpret(h, types.uint16)
     magnitude = types.uint32(stored & 0x7FFF)
@@ -81,7 +83,7 @@ def float16_to_float32(h):
     )
 
 
-@njit
+@inlined
 def float32_to_float16(x):
     """Giesen's float_to_half_fast3_rtne: three cases, all computed, one selected."""
     stored = _reinterpret(x, types.uint32)
@@ -96,12 +98,12 @@ def float32_to_float16(x):
     return _reinterpret(types.uint16(rounded | (stored >> 16 & 0x8000)), float16)
 
 
-@njit
+@inlined
 def bfloat16_to_float32(h):
     return _reinterpret(types.uint32(_reinterpret(h, types.uint16) << 16), types.float32)
 
 
-@njit
+@inlined
 def float32_to_bfloat16(x):
     stored = _reinterpret(x, types.uint32)
     rounded = (stored + 0x7FFF + (stored >> 16 & 1)) >> 16

@@ -10,9 +10,10 @@ import platform
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from fastmat.core.inline import inlined
 from fastmat.core.mathfn import real
 
 
@@ -136,6 +137,6 @@ split_depth = _constant(lambda t: t.split_depth)
 dot_lanes = _constant(lambda t: t.dot_lanes)
 
 
-@njit
+@inlined
 def ceil_div(n, d):
     return (n + d - 1) // d

@@ -5,10 +5,10 @@ ACM TOMS 41(3), 2015. Sums over k are split by the block depth alone, so the bit
 result depend on the shape, never on threads or strides.
 """
 
-from numba import njit, types
-from numba.extending import overload
+from numba import types
 
 from fastmat.core.compile import call, kernel, reads, writes
+from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import accumulator, plus
 from fastmat.cpu.blocking import (
     WIDTH,
@@ -25,7 +25,7 @@ from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
 from fastmat.cpu.simd import merge_tile, multiply_tile
-from fastmat.cpu.views import address
+from fastmat.cpu.views import address, transposed
 
 
 @task
@@ -67,7 +67,7 @@ def _column_block(args, slot, index):
     left, right = a_packed.ctypes.data, panel.ctypes.data
     for j in range(j0, j1, cols):
         j_end = min(j + cols, j1)
-        call(pack, b.dtype, (b[:, j:j_end].T, cols, panel))
+        call(pack, b.dtype, (transposed(b[:, j:j_end]), cols, panel))
         call(tiles, b.dtype, (k, left, right, c[:, j:j_end], accumulate, edges[slot]))
 
 
@@ -105,7 +105,7 @@ def tiles(
         a += panel
 
 
-@njit
+@inlined
 def _multiply(element, thirds, n, k, a, b, c, c_stride, accumulate):
     """The smallest tile that n columns and the thirds of the rows fit in."""
     if 2 * n <= tile_cols(element):
@@ -174,6 +174,6 @@ def gemm(
         tasks = blocks * ceil_div(z.shape[1], width)
         for p in range(0, k, k_max):
             x, y = a[:, p : p + k_max], b[p : p + k_max, j : j + n_max]
-            parallel_for(_pack_panels, panels, threads, (y.T, cols, b_packed))
+            parallel_for(_pack_panels, panels, threads, (transposed(y), cols, b_packed))
             args = (x, b_packed, z, p > 0, height, width, own, edges)
             parallel_for(_row_block, tasks, threads, args)

@@ -5,10 +5,10 @@ kernel adds up the products of one entry in an order that its shape fixes.
 """
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import types
 
 from fastmat.core.compile import call, kernel, reads, writes
+from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, plus
 from fastmat.cpu.blocking import (
     DIRECT_WORK,
@@ -30,14 +30,14 @@ from fastmat.cpu.matvec import matvec, pairs
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.small import direct, in_lanes, is_direct
-from fastmat.cpu.views import matrices, overlap, stack, tall
+from fastmat.cpu.views import matrices, overlap, stack, tall, transposed
 
 
 def _stack_types(t):
     return (reads(t, 2), reads(t, 2), writes(t, 2), *[types.intp] * 4)
 
 
-@kernel(_stack_types)
+@kernel(_stack_types, from_python=True)
 def matmul(
     a,  # in (m, k), the first of `count`
     b,  # in (k, n), the first of `count`
@@ -68,7 +68,7 @@ def matmul(
         _products(a_items, b_items, c_items)
 
 
-@njit
+@inlined
 def _products(
     a,  # in (count, m, k)
     b,  # in (count, k, n)
@@ -91,7 +91,7 @@ def _products(
             call(product, a.dtype, (a[t], b[t], c[t], threads))
 
 
-@njit
+@inlined
 def _is_one_product(a, c, n, count, a_step, b_step, c_step):
     """Whether a stack is one tall product, in which every sum is added up in the same order."""
     (m, k), same_order = a.shape, split_depth(a.dtype)
@@ -103,7 +103,7 @@ def _is_one_product(a, c, n, count, a_step, b_step, c_step):
     )
 
 
-@kernel(_stack_types)
+@kernel(_stack_types, from_python=True)
 def vecdot(
     a,  # in (1, k), the first of `count`
     b,  # in (k, 1), the first of `count`
@@ -125,7 +125,7 @@ def vecdot(
         call(pairs, a.dtype, (rows, columns, results[:, 0, 0], threads))
 
 
-@njit
+@inlined
 def _fill_zero(
     c,  # out (count, m, n)
 ):
@@ -150,7 +150,7 @@ def _small_products(
 
         def small(a, b, c, threads):
             if c.strides[1] == c.itemsize and c.strides[2] != c.itemsize:
-                a, b, c = b.transpose(0, 2, 1), a.transpose(0, 2, 1), c.transpose(0, 2, 1)
+                a, b, c = transposed(b), transposed(a), transposed(c)
             call(direct, a.dtype, (a, b, c, threads))
 
         return small
@@ -175,18 +175,18 @@ def product(
     if n == 1:
         call(matvec, a.dtype, (a, b[:, 0], c[:, 0], threads))
     elif m == 1:
-        call(matvec, a.dtype, (b.T, a[0], c[0], threads))
+        call(matvec, a.dtype, (transposed(b), a[0], c[0], threads))
     elif m * n <= SPLIT_AREA and k > split_depth(a.dtype):
         _split_k(a, b, c, threads)
     elif k <= depth(a.dtype) and n <= 2 * lanes(a.dtype):
         _narrow(a, b, c, threads)
     elif k <= depth(a.dtype) and m <= direct_rows(a.dtype):
-        _narrow(b.T, a.T, c.T, threads)
+        _narrow(transposed(b), transposed(a), transposed(c), threads)
     else:
         _blocked(a, b, c, threads)
 
 
-@njit
+@inlined
 def _split_k(
     a,  # in (m, k)
     b,  # in (k, n)
@@ -265,7 +265,7 @@ def _narrow_product(
     return narrow_product
 
 
-@njit
+@inlined
 def _strips(a, b, c, count, rows, threads):
     x, z = stack(a, count, rows * a.strides[0]), stack(c, count, rows * c.strides[0])
     call(direct, a.dtype, (x, stack(b, count, 0), z, threads))
@@ -292,7 +292,7 @@ def _blocked_product(
 
         def blocked(a, b, c, threads):
             if real_valued and abs(c.strides[1]) != c.itemsize == abs(c.strides[0]):
-                a, b, c = b.T, a.T, c.T
+                a, b, c = transposed(b), transposed(a), transposed(c)
             if c.strides[1] == -c.itemsize:
                 b, c = b[:, ::-1], c[:, ::-1]
             call(gemm, a.dtype, (a, b, c, threads))

@@ -5,10 +5,10 @@ an order that suits rows (SIMD along the row) and columns (SIMD across rows), so
 the same bits. Long sums are cut into chunks of fixed length.
 """
 
-from numba import njit, types
-from numba.extending import overload
+from numba import types
 
 from fastmat.core.compile import kernel, reads, writes
+from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, plus, widen
 from fastmat.cpu.blocking import (
     COLUMN_ROWS,
@@ -66,7 +66,7 @@ def pairs(
     _add_chunks(partial, y)
 
 
-@njit
+@inlined
 def _add_chunks(
     partial,  # in (m, chunks)
     y,  # out (m,)
@@ -78,7 +78,7 @@ def _add_chunks(
         y[i] = narrow(total, y.dtype)
 
 
-@njit
+@inlined
 def _piece(index, rows, k, partial):
     """Rows and items that a task adds up, and the chunk of the sums they go to."""
     block, chunk = index // partial.shape[1], index % partial.shape[1]
@@ -165,7 +165,7 @@ def _along_columns(args, slot, index):
         partial[i, chunk] = sums[0, i - i0]
 
 
-@njit
+@inlined
 def _add_column(
     column,  # in (rows,)
     factor,
@@ -175,13 +175,13 @@ def _add_column(
         sums[i] = multiply_add(sums[i], widen(column[i]), factor)
 
 
-@njit
+@inlined
 def _gather(source, target):
     for p in range(source.shape[0]):
         target[p] = widen(source[p])
 
 
-@njit
+@inlined
 def _tree(sums):
     """The sum of the lanes, by halves; `sums` is used up."""
     half = sums.shape[0] // 2

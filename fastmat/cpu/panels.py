@@ -1,9 +1,9 @@
 """Packing: operands of any strides, copied into panels that the micro-kernel reads in order."""
 
-from numba import njit, types
-from numba.extending import overload
+from numba import types
 
 from fastmat.core.compile import kernel, reads
+from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import accumulator, real, widen
 from fastmat.cpu.blocking import parts
 from fastmat.cpu.shuffle import (
@@ -15,6 +15,7 @@ from fastmat.cpu.shuffle import (
     transpose_lane,
     transpose_tile,
 )
+from fastmat.cpu.views import transposed
 
 
 @kernel(lambda t: (reads(t, 2), types.intp, types.Array(real(t), 1, "C")))
@@ -56,9 +57,9 @@ def _pack_vectors_by_dtype(
         if rows < lane:
             return False
         if source.strides[0] == size:
-            _copy_rows(source.T, panel)
+            _copy_rows(transposed(source), panel)
         elif source.strides[0] == -size:
-            _reverse_rows(source[::-1].T, panel)
+            _reverse_rows(transposed(source[::-1]), panel)
         elif k >= lane and source.strides[1] == size:
             _transpose(source, panel)
         elif k >= lane and source.strides[1] == -size:
@@ -70,7 +71,7 @@ def _pack_vectors_by_dtype(
     return pack_vectors
 
 
-@njit
+@inlined
 def _copy_rows(
     source,  # in (k, n)
     panel,  # out (k, parts * width)
@@ -87,7 +88,7 @@ def _copy_rows(
                 copy_lane(source, p, j, panel, p, j, False)
 
 
-@njit
+@inlined
 def _reverse_rows(
     source,  # in (k, n)
     panel,  # out (k, parts * width)
@@ -104,7 +105,7 @@ def _reverse_rows(
                 reverse_lane(source, p, j, panel, p, n - lane - j, False)
 
 
-@njit
+@inlined
 def _transpose(
     source,  # in (rows, k)
     panel,  # out (k, parts * width)

@@ -15,6 +15,8 @@ from numba.core import cgutils
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
 
+from fastmat.core.inline import inlined
+
 i8, i64 = ir.IntType(8), ir.IntType(64)
 _CALL = ir.FunctionType(ir.VoidType(), [i8.as_pointer(), i8.as_pointer(), i64, i64])
 
@@ -26,7 +28,7 @@ class Task:
     """
 
     def __init__(self, function):
-        self.dispatcher = njit(nogil=True, error_model="numpy")(function)
+        self.dispatcher = inlined(function)
 
 
 def task(function):

@@ -35,6 +35,7 @@ _TASK_ROWS = 16
         types.intp,
     ),
     dtypes=(),
+    from_python=True,
 )
 def _multiply_panels(
     element,  # empty, of the dtype of the product
@@ -58,7 +59,7 @@ def _copy_rows(args, slot, index):
     store_fence()
 
 
-@kernel(lambda t: (reads(t, 2), writes(t, 2)), dtypes=())
+@kernel(lambda t: (reads(t, 2), writes(t, 2)), dtypes=(), from_python=True)
 def _copy(
     src,  # in (m, n), rows of whole cache lines
     dst,  # out (m, n), aligned to cache lines

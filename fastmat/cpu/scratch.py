@@ -1,14 +1,15 @@
 """Work space of kernels, and the dtypes of what they keep there."""
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from fastmat.core.inline import inlined
 from fastmat.core.mathfn import accumulator, real
 from fastmat.cpu.blocking import CACHE_LINE
 
 
-@njit
+@inlined
 def scratch(size, dtype):
     """Uninitialized 1-D array that starts on a cache line."""
     raw = np.empty(size + CACHE_LINE, dtype)

@@ -1,9 +1,9 @@
 """Small products, read where they lie, and stacks of tiny ones, one item per SIMD lane."""
 
-from numba import njit, types
-from numba.extending import overload
+from numba import types
 
 from fastmat.core.compile import call, kernel, reads, writes
+from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import NUMBA_DTYPES, narrow, real, widen
 from fastmat.cpu.blocking import (
     STACK_LANES,
@@ -18,7 +18,7 @@ from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.shuffle import tile_side, transpose_tile
 from fastmat.cpu.simd import multiply_add, multiply_rows
 from fastmat.cpu.simd_dot import dot_lanes
-from fastmat.cpu.views import items_as_rows
+from fastmat.cpu.views import items_as_rows, transposed
 
 
 def is_direct(dtype):
@@ -46,7 +46,7 @@ def direct(
     parallel_for(_direct_items, ceil_div(count, items), threads, (a, b, c, work, items))
 
 
-@njit
+@inlined
 def _items_per_task(work):
     return max(1, TASK_WORK // work)
 
@@ -61,7 +61,7 @@ def _direct_items(args, slot, index):
     start = index * items
     for t in range(start, min(start + items, count)):
         if room:
-            call(pack, a.dtype, (b[t].T, n, work[slot, : k * n]))
+            call(pack, a.dtype, (transposed(b[t]), n, work[slot, : k * n]))
             b_item, c_item, b_row, c_row = gathered, gathered + k * n * size, n * size, n * size
         else:
             b_item, c_item = b_at + t * b.strides[0], c_at + t * c.strides[0]
@@ -74,7 +74,7 @@ def _direct_items(args, slot, index):
                     c[t, i, j] = work[slot, (k + i) * n + j]
 
 
-@njit
+@inlined
 def _multiply(element, size, shape, a, a_strides, b, b_row, c, c_row):
     """One item, by addresses: slices would count references, which takes as long as the work."""
     m, k, n = shape
@@ -155,14 +155,14 @@ def _transposed_by_dtype(
     return transposed
 
 
-@njit
+@inlined
 def _is_packed(stack):
     """Whether the numbers of each item of a stack lie side by side, in order."""
     size, cols = stack.itemsize, stack.shape[2]
     return stack.strides[2] == size and stack.strides[1] == cols * size
 
 
-@njit
+@inlined
 def _collect(
     source,  # in (rows * cols, lanes)
     target,  # out (items, rows, cols)
@@ -176,7 +176,7 @@ def _collect(
                 target[t, i, j] = narrow(source[i * cols + j, t], target.dtype)
 
 
-@njit
+@inlined
 def _spread(
     source,  # in (items, rows, cols)
     target,  # out (rows * cols, lanes)

@@ -1,7 +1,7 @@
 """Views by strides, made in compiled code, and the arithmetic of shapes and strides."""
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.imputils import impl_ret_borrowed
 from numba.cpython.unsafe.tuple import tuple_setitem
@@ -9,6 +9,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 from numba.np.numpy_support import as_dtype
 from numba.np.unsafe.ndarray import to_fixed_tuple
+
+from fastmat.core.inline import inlined
 
 AXES = 8
 
@@ -103,7 +105,7 @@ def _on_stack(typingctx, values):
     return result(values), codegen
 
 
-@njit
+@inlined
 def merge_axes(
     shape,
     source,  # strides, in bytes
@@ -137,13 +139,13 @@ def merge_axes(
     return merged, to_fixed_tuple(n, AXES), to_fixed_tuple(s, AXES), to_fixed_tuple(t, AXES)
 
 
-@njit
+@inlined
 def replaced(values, index, value):
     """The tuple with one value replaced."""
     return tuple_setitem(values, index, value)
 
 
-@njit
+@inlined
 def offset(index, shape, strides):
     """Bytes from the first item to the item at this flat index."""
     result = 0

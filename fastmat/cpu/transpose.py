@@ -6,9 +6,10 @@ one are merged; of those left two matter: `inner`, along which the target is con
 the TLB and moved tile by tile in registers; all other axes only count planes.
 """
 
-from numba import njit, types
+from numba import types
 
 from fastmat.core.compile import kernel, reads, writes
+from fastmat.core.inline import inlined
 from fastmat.cpu.blocking_transpose import LONG, TASKS_PER_THREAD
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch
@@ -32,6 +33,7 @@ STRAIGHT, TILED, STAGED, SCALAR = range(4)  # how planes are moved: see _move
 @kernel(
     lambda dtype: (reads(dtype, AXES), writes(dtype, AXES), *[types.intp] * 7),
     [str(dtype) for dtype in BITS.values()],
+    from_python=True,
 )
 def assign(
     src,  # in (8 axes)
@@ -98,7 +100,7 @@ def assign(
     parallel_for(_move, -(-batch[0] // planes) * blocks[0] * blocks[1], threads, args)
 
 
-@njit
+@inlined
 def _items_aligned(array):
     """Whether every item lies at a multiple of its size."""
     distances = address(array)
@@ -107,7 +109,7 @@ def _items_aligned(array):
     return distances % array.itemsize == 0
 
 
-@njit
+@inlined
 def _outer_axis(inner, shape, source):
     """The axis along which the source lies closest, or the next best if that is `inner`."""
     closest = inner
@@ -117,7 +119,7 @@ def _outer_axis(inner, shape, source):
     return closest if closest != inner else max(inner - 1, 0)
 
 
-@njit
+@inlined
 def _last_axis(shape):
     """The last axis of more than one item."""
     last = 0
@@ -127,7 +129,7 @@ def _last_axis(shape):
     return last
 
 
-@njit
+@inlined
 def _tile(array, n, m):
     """Rows and columns of the tiles that an (n, m) plane is cut into, 0 if it is too narrow."""
     line, side = 2 * tile_side(array), largest_tile(array, min(n, m))
@@ -136,7 +138,7 @@ def _tile(array, n, m):
     return side, side
 
 
-@njit
+@inlined
 def largest_tile(array, extent):
     """The side of the largest tile that fits, 0 if none does."""
     side = 2 * tile_side(array)
@@ -146,7 +148,7 @@ def largest_tile(array, extent):
     return side if extent >= side else 0
 
 
-@njit
+@inlined
 def _whole_lines(items, line):
     return items - items % line if items > line else max(items, 1)
 
@@ -176,14 +178,14 @@ def _move(args, slot, index):
         store_fence()
 
 
-@njit
+@inlined
 def _part(planes, number, j, i, m, n):
     """The m rows from j on, and n items of each from i on, of one plane."""
     s0, s1, s2 = planes.strides
     return plane(planes, number * s0 + j * s1 + i * s2, (m, n), (s1, s2))
 
 
-@njit
+@inlined
 def _copy_items(
     src,  # in (planes, m, n)
     dst,  # out (planes, m, n)
@@ -205,7 +207,7 @@ def _copy_items(
             _copy_plane(_part(src, number, j, i, m, n), _part(dst, number, j, i, m, n))
 
 
-@njit
+@inlined
 def _copy_plane(src, dst):
     """dst[...] = src, by as many columns as write one line where rows are many."""
     m, n = dst.shape
@@ -224,14 +226,14 @@ def _copy_plane(src, dst):
                     b[j, i] = a[j, i]
 
 
-@njit
+@inlined
 def _columns(array, start, count):
     """Up to so many columns from start on."""
     m, n = array.shape
     return plane(array, start * array.strides[1], (m, min(count, n - start)), array.strides)
 
 
-@njit
+@inlined
 def _copy_rows(
     src,  # in (planes, m, n), unit stride along n
     dst,  # out (planes, m, n), unit stride along n
@@ -250,7 +252,7 @@ def _copy_rows(
         )
 
 
-@njit
+@inlined
 def _copy_lines(src, dst, streaming):
     """dst[...] = src, both with unit stride along axis 1."""
     m, n = dst.shape
@@ -280,7 +282,7 @@ def _copy_lines(src, dst, streaming):
             copy_line(src, row, k, dst, row, k, streaming)
 
 
-@njit
+@inlined
 def _transpose_tiles(
     src,  # in (planes, m, n), unit stride along m
     dst,  # out (planes, m, n), unit stride along n
@@ -336,19 +338,19 @@ def _transpose_tiles(
     address(work)  # keeps it alive till here: planes do not
 
 
-@njit
+@inlined
 def _unaligned(array):
     """Items before the first that begins a cache line."""
     return -address(array) % LINE // array.itemsize
 
 
-@njit
+@inlined
 def _shifted(begin, end, extent, head):
     """A range moved by head, but for the two ends of the extent."""
     return begin + head if begin > 0 else 0, min(end + head, extent) if end < extent else end
 
 
-@njit
+@inlined
 def move_tile(tile, src, i, j, dst, p, q, streaming):
     """dst[p:p+across, q:q+down] = src[i:i+down, j:j+across].T, where tile is (down, across)."""
     down, across = tile

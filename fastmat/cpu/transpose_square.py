@@ -1,8 +1,9 @@
 """Transpose of square matrices in place: tiles change places with their mirror images."""
 
-from numba import njit, types
+from numba import types
 
 from fastmat.core.compile import kernel, writes
+from fastmat.core.inline import inlined
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch
 from fastmat.cpu.shuffle import LANE, LINE, copy_lane
@@ -13,6 +14,7 @@ from fastmat.cpu.transpose import largest_tile, move_tile
 @kernel(
     lambda dtype: (writes(dtype, AXES), *[types.intp] * 2),
     [str(dtype) for dtype in BITS.values()],
+    from_python=True,
 )
 def transpose_in_place(
     a,  # inout (6 axes, n, n)
@@ -53,7 +55,7 @@ def _exchange(args, slot, index):
     address(work)  # keeps it alive till here: planes do not
 
 
-@njit
+@inlined
 def _exchange_tiles(
     a,  # inout (n, n), unit stride along its axis 1 if there are tiles
     i,

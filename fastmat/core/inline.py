@@ -1,0 +1,77 @@
+"""Functions that exist only inside kernels: they become machine code with the kernel, once.
+
+Numba compiles every function for itself: it adds wrappers for Python and C, optimizes the
+function together with all that it calls, and emits machine code for it, although the caller will
+inline it and do all that again. What is declared here stays as plain LLVM code until a kernel is
+compiled, and is optimized there. That makes the first call of a kernel twice as quick.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numba
+from numba import _dynfunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import register_pass
+from numba.core.typed_passes import NativeLowering
+from numba.extending import overload as numba_overload
+
+
+class _Library(JITCodeLibrary):  # type: ignore[misc]
+    """Code that is linked into others only: neither optimized alone nor made executable."""
+
+    def finalize(self) -> None:
+        linked: set[Any] = set()
+        for library in self._linking_libraries:
+            if library not in linked:
+                linked.add(library)
+                self._reload_init.update(library._reload_init)
+                self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._final_module.verify()
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(NativeLowering):  # type: ignore[misc]
+    """Numba's lowering, to code that is not made executable."""
+
+    _name = "fastmat_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = _Library(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        state.reload_init.extend(state.library._reload_init)
+        module, name = state.cr.fndesc.lookup_module(), state.cr.fndesc.qualname
+        key = _dynfunc.make_function(module, name, "", 0, state.cr.env, (state.library,))
+        state.targetctx.insert_user_function(key, state.cr.fndesc, [state.library])
+        state["cr"] = state.cr._replace(cfunc=key)
+        return True
+
+
+class _Compiler(CompilerBase):  # type: ignore[misc]
+    def define_pipelines(self) -> list[Any]:
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [
+            (_Lowering if step is NativeLowering else step, description)
+            for step, description in passes.passes
+        ]
+        passes.finalize()
+        return [passes]
+
+
+_OPTIONS = {
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": _Compiler,
+    "error_model": "numpy",
+}
+
+#: Decorator: a function that only kernels call.
+inlined = numba.njit(**_OPTIONS)
+
+#: `numba.extending.overload` for implementations that only kernels call.
+overload = functools.partial(numba_overload, jit_options=_OPTIONS)
