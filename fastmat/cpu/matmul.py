@@ -18,7 +18,6 @@ from fastmat.cpu.blocking import (
     SPLIT_PIECES,
     STACK_LANES,
     STACK_WORK,
-    TINY_WORK,
     ceil_div,
     depth,
     direct_rows,
@@ -29,7 +28,7 @@ from fastmat.cpu.gemm import gemm
 from fastmat.cpu.matvec import matvec, pairs
 from fastmat.cpu.parallel import num_threads, parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.small import direct, in_lanes, is_direct
+from fastmat.cpu.small import direct, in_lanes, is_direct, is_small, multiply_alone
 from fastmat.cpu.views import matrices, overlap, stack, tall, transposed
 
 
@@ -48,6 +47,8 @@ def matmul(
     c_step,
 ):
     """c = a @ b, for a stack of matrices or (count = 1) for one; c may overlap a and b."""
+    if count == 1 and multiply_alone(a, b, c):
+        return
     (m, k), n = a.shape, b.shape[1]
     if count * m * n == 0:
         return
@@ -77,12 +78,11 @@ def _products(
     (count, m, k), n = a.shape, b.shape[2]
     work = m * n * k
     threads = num_threads() if count * work > SERIAL_WORK else 1
-    small = work <= DIRECT_WORK and k <= depth(a.dtype)
     if k == 0:
         _fill_zero(c)
     elif count >= STACK_LANES and max(m, n, k) <= LANES_SIDE:
         call(in_lanes, a.dtype, (a, b, c, threads))
-    elif small and (min(m, n) > 1 or work <= TINY_WORK):
+    elif is_small(m, k, n, a.dtype):
         _small(a, b, c, threads)
     elif count > 1 and work <= STACK_WORK:
         parallel_for(_item, count, threads, (a, b, c))

@@ -6,9 +6,12 @@ from fastmat.core.compile import call, kernel, reads, writes
 from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import NUMBA_DTYPES, narrow, real, widen
 from fastmat.cpu.blocking import (
+    DIRECT_WORK,
     STACK_LANES,
     TASK_WORK,
+    TINY_WORK,
     ceil_div,
+    depth,
     direct_rows,
     lanes,
 )
@@ -18,12 +21,51 @@ from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.shuffle import tile_side, transpose_tile
 from fastmat.cpu.simd import multiply_add, multiply_rows
 from fastmat.cpu.simd_dot import dot_lanes
-from fastmat.cpu.views import items_as_rows, transposed
+from fastmat.cpu.views import address, items_as_rows, overlap, transposed
 
 
 def is_direct(dtype):
     """Whether numbers of this dtype are computed with as they are stored, and real."""
     return real(dtype) == dtype
+
+
+@inlined
+def is_small(m, k, n, element):
+    """Whether a product is computed without packing: a matter of its shape alone."""
+    work = m * k * n
+    return (
+        0 < work <= DIRECT_WORK and k <= depth(element) and (min(m, n) > 1 or work <= TINY_WORK)
+    )
+
+
+def multiply_alone(a, b, c):
+    raise TypeError("only for compiled code")
+
+
+@overload(multiply_alone)
+def _multiply_alone(
+    a,  # in (m, k)
+    b,  # in (k, n)
+    c,  # out (m, n)
+):
+    """c = a @ b, at once, if the product is small and nothing is in the way; whether it is so."""
+    if not is_direct(a.dtype):
+        return lambda a, b, c: False
+
+    def multiply_alone(a, b, c):
+        (m, k), n = a.shape, b.shape[1]
+        side_by_side = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
+        if not (is_small(m, k, n, a.dtype) and (side_by_side or n == 1)):
+            return False
+        if overlap(a, c) or overlap(b, c):
+            return False
+        shape = m, k, n
+        (a_row, a_step), (b_row, _), (c_row, _) = a.strides, b.strides, c.strides
+        a_at, b_at, c_at = address(a, 0, 0), address(b, 0, 0), address(c, 0, 0)
+        _multiply(a.dtype, a.itemsize, shape, a_at, a_row, a_step, b_at, b_row, c_at, c_row)
+        return True
+
+    return multiply_alone
 
 
 def _stack(t):
@@ -66,8 +108,9 @@ def _direct_items(args, slot, index):
         else:
             b_item, c_item = b_at + t * b.strides[0], c_at + t * c.strides[0]
             b_row, c_row = b.strides[1], c.strides[1]
-        a_item = a_at + t * a.strides[0]
-        _multiply(a.dtype, size, (m, k, n), a_item, a.strides, b_item, b_row, c_item, c_row)
+        a_item, (_, a_row, a_step) = a_at + t * a.strides[0], a.strides
+        shape = m, k, n
+        _multiply(a.dtype, size, shape, a_item, a_row, a_step, b_item, b_row, c_item, c_row)
         if room:
             for i in range(m):
                 for j in range(n):
@@ -75,7 +118,7 @@ def _direct_items(args, slot, index):
 
 
 @inlined
-def _multiply(element, size, shape, a, a_strides, b, b_row, c, c_row):
+def _multiply(element, size, shape, a, a_row, a_step, b, b_row, c, c_row):
     """One item, by addresses: slices would count references, which takes as long as the work."""
     m, k, n = shape
     width, height = lanes(element), direct_rows(element)
@@ -84,9 +127,9 @@ def _multiply(element, size, shape, a, a_strides, b, b_row, c, c_row):
             multiply_rows(
                 element,
                 k,
-                a + i * a_strides[1],
-                a_strides[1],
-                a_strides[2],
+                a + i * a_row,
+                a_row,
+                a_step,
                 min(height, m - i),
                 b + j * size,
                 b_row,
