@@ -45,6 +45,7 @@ SPLIT_PIECES = 64  # into how many pieces, at the most
 STACK_LANES = 16  # items of a stack of tiny products that are computed at once
 TASK_WORK = 2**18  # m * n * k of the items of a stack that are one task
 ROWS_PER_TASK = 64  # rows of a matrix-vector product, along rows
+COLUMNS = 4  # columns that are added up at once, one after the other, into one lane
 COLUMN_ROWS = 4096  # rows of a matrix-vector product, along columns: their sums stay in L2
 
 

@@ -12,6 +12,7 @@ from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, plus, widen
 from fastmat.cpu.blocking import (
     COLUMN_ROWS,
+    COLUMNS,
     DOT_CHUNK,
     DOT_ROWS,
     ROWS_PER_TASK,
@@ -153,7 +154,12 @@ def _along_columns(args, slot, index):
     lanes = dot_lanes(a.dtype)
     sums = scratch(lanes * (i1 - i0), sum_dtype(a.dtype)).reshape(lanes, -1)
     sums[:] = 0
-    for p in range(p0, p1):
+    whole = p0 + (p1 - p0) // (COLUMNS * lanes) * COLUMNS * lanes
+    for first in range(p0, whole, COLUMNS * lanes):
+        for lane in range(lanes):
+            p = first + lane
+            _add_columns(a[i0:i1, p : p + COLUMNS * lanes : lanes], x[p::lanes], sums[lane])
+    for p in range(whole, p1):
         _add_column(contiguous(a[i0:i1, p]), x[p], sums[(p - p0) % lanes])
     half = lanes // 2
     while half:
@@ -163,6 +169,23 @@ def _along_columns(args, slot, index):
         half //= 2
     for i in range(i0, i1):
         partial[i, chunk] = sums[0, i - i0]
+
+
+@inlined
+def _add_columns(
+    columns,  # in (rows, COLUMNS), columns side by side in memory
+    factors,  # in (COLUMNS,)
+    sums,  # inout (rows,)
+):
+    """Several columns of one lane at once: the sums, in L2, are read and written once for all."""
+    a, b = contiguous(columns[:, 0]), contiguous(columns[:, 1])
+    c, d = contiguous(columns[:, 2]), contiguous(columns[:, 3])
+    s, t, u, v = factors[0], factors[1], factors[2], factors[3]
+    for i in range(sums.shape[0]):
+        total = multiply_add(sums[i], widen(a[i]), s)
+        total = multiply_add(total, widen(b[i]), t)
+        total = multiply_add(total, widen(c[i]), u)
+        sums[i] = multiply_add(total, widen(d[i]), v)
 
 
 @inlined

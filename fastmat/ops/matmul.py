@@ -13,9 +13,11 @@ from fastmat.core.checks import check_out
 from fastmat.core.dtypes import DType, kernel_name, unsupported
 from fastmat.ops.stacks import each_stack
 
-_products: dict[Any, Callable[..., None]] = {}  # entry points, by dtype
-_ndarray = np.ndarray
-_empty = np.empty
+Entries = dict[Any, Callable[..., None]]  # of a kernel that is loaded, by dtype
+
+_products: Entries = {}
+_dots: Entries = {}
+_ndarray, _empty, _new = np.ndarray, np.empty, np.newaxis
 
 
 def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
@@ -69,23 +71,59 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
     >>> fm.matmul(np.ones((7, 2, 3)), np.ones(3)).shape
     (7, 2)
     """
-    if dtype is None and type(x1) is _ndarray is type(x2):
-        kind = x1.dtype
-        product = _products.get(kind)
-        if product is not None and kind is x2.dtype and x1.flags.aligned and x2.flags.aligned:
-            left, right = x1.shape, x2.shape
-            if len(left) == 2 == len(right) and left[1] == right[0]:
-                shape = left[0], right[1]
-                if out is None:
-                    out = _empty(shape, kind)
-                    product(x1, x2, out, 1, 0, 0, 0)
-                    return out
-                if type(out) is _ndarray and out.dtype is kind and out.shape == shape:
-                    flags = out.flags
-                    if flags.writeable and flags.aligned:
-                        product(x1, x2, out, 1, 0, 0, 0)
-                        return out
+    product = _plain(_products, x1, x2) if dtype is None else None
+    if product is not None:
+        left, right = x1.shape, x2.shape
+        if len(left) == 2 == len(right):
+            if left[1] == right[0]:
+                result = _plain_result(out, (left[0], right[1]), x1.dtype)
+                if result is not None:
+                    product(x1, x2, result, 1, 0, 0, 0)
+                    return result
+        else:
+            result = _plain_vectors(product, x1, x2, out)
+            if result is not None:
+                return result
     return _general(x1, x2, out, dtype)
+
+
+def _plain(entries: Entries, x1: Any, x2: Any) -> Callable[..., None] | None:
+    """The entry of the kernel if both are arrays that it reads as they are, and if it is loaded."""
+    if (
+        type(x1) is _ndarray is type(x2)
+        and x1.dtype is x2.dtype
+        and x1.flags.aligned
+        and x2.flags.aligned
+    ):
+        return entries.get(x1.dtype)
+    return None
+
+
+def _plain_result(out: Any, shape: tuple[int, ...], dtype: DType) -> Array | None:
+    """A new array, or `out` if a kernel can write it as it is."""
+    if out is None:
+        return _empty(shape, dtype)
+    if type(out) is _ndarray and out.dtype is dtype and out.shape == shape:
+        flags = out.flags
+        if flags.writeable and flags.aligned:
+            return out
+    return None
+
+
+def _plain_vectors(product: Callable[..., None], x1: Array, x2: Array, out: Any) -> Array | None:
+    """Matrix times vector or vector times matrix, where nothing has to be converted."""
+    left, right = x1.shape, x2.shape
+    if len(left) == 2 and right == left[1:]:
+        result = _plain_result(out, left[:1], x1.dtype)
+        if result is not None:
+            product(x1, x2[:, _new], result[:, _new], 1, 0, 0, 0)
+        return result
+    if len(right) == 2 and left == right[:1]:
+        result = _plain_result(out, right[1:], x1.dtype)
+        if result is not None:
+            product(x1[_new], x2, result[_new], 1, 0, 0, 0)
+        return result
+    return None
 
 
 def _general(x1: Any, x2: Any, out: Any, dtype: Any) -> Any:
@@ -136,6 +174,11 @@ def matvec(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
     >>> fm.matvec(np.array([[1, 2], [3, 4]]), np.array([10, 1]))
     array([12, 34])
     """
+    product = _plain(_products, x1, x2) if dtype is None else None
+    if product is not None and x1.ndim == 2:
+        result = _plain_vectors(product, x1, x2, out)
+        if result is not None:
+            return result
     a, b, result_dtype = _operands(x1, x2, dtype)
     _check_ranks("matvec", a, 2, b, 1)
     _check_lengths(a, a.shape[-1], b, b.shape[-1])
@@ -172,6 +215,11 @@ def vecmat(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
     >>> fm.vecmat(np.array([1j, 1]), np.array([[1, 2], [3, 4]]))
     array([3.-1.j, 4.-2.j])
     """
+    product = _plain(_products, x1, x2) if dtype is None else None
+    if product is not None and x1.ndim == 1 and x1.dtype.kind != "c":
+        result = _plain_vectors(product, x1, x2, out)
+        if result is not None:
+            return result
     a, b, result_dtype = _operands(x1, x2, dtype)
     _check_ranks("vecmat", a, 1, b, 2)
     _check_lengths(a, a.shape[-1], b, b.shape[-2])
@@ -210,6 +258,11 @@ def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, dtype: Any =
     >>> fm.vecdot(np.array([[3, 4], [1, 0]]), np.array([3, 4]))
     array([25,  3])
     """
+    dot = _plain(_dots, x1, x2) if out is None is dtype and axis == -1 else None
+    if dot is not None and x1.ndim == 1 and x1.shape == x2.shape:
+        result = _empty((1, 1), x1.dtype)
+        dot(x1[_new], x2[:, _new], result, 1, 0, 0, 0)
+        return result[0, 0]
     a, b, result_dtype = _operands(x1, x2, dtype)
     _check_ranks("vecdot", a, 1, b, 1)
     try:
@@ -271,17 +324,19 @@ def _into(
     out: Any,
 ) -> Any:
     """Allocate or check the result (without the `removed` axes), compute it, hand it over."""
-    try:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    except ValueError:
-        shapes = " and ".join(str(np.shape(x)) for x in inputs)
-        raise ValueError(f"x1 and x2 have shapes {shapes}, which do not broadcast") from None
+    batch = a.shape[:-2]
+    if batch != b.shape[:-2]:
+        try:
+            batch = np.broadcast_shapes(batch, b.shape[:-2])
+        except ValueError:
+            shapes = " and ".join(str(np.shape(x)) for x in inputs)
+            raise ValueError(f"x1 and x2 have shapes {shapes}, which do not broadcast") from None
     full = (*batch, a.shape[-2], b.shape[-1])
     axes = tuple(axis % len(full) for axis in removed)
     shape = tuple(n for axis, n in enumerate(full) if axis not in axes)
     if out is None:
         result = np.empty(shape, dtype)
-        compute(a, b, np.expand_dims(result, axes) if axes else result)
+        compute(a, b, result.reshape(full))
         return like(result, *inputs)
     target = check_out(out, shape, dtype)
     direct = (
@@ -313,7 +368,9 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
 
 
 def _dot(a: Array, b: Array, out: Array) -> None:
-    dot = _entry("vecdot", out.dtype)
+    dot = _dots.get(out.dtype)
+    if dot is None:
+        dot = _dots[out.dtype] = _entry("vecdot", out.dtype)
     if out.size:
         for run in each_stack(a, b, out):
             dot(*run)
