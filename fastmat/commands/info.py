@@ -46,7 +46,7 @@ def machine() -> dict[str, str]:
         "fastmat": f"{fastmat.__version__} ({Path(fastmat.__file__).parent})",
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
-        "numpy": np.__version__,
+        "numpy": f"{np.__version__} ({blas()})",
         "scipy": scipy.__version__,
         "python": f"{platform.python_version()} ({platform.system()} {platform.machine()})",
         "cpu": f"{cpu_name()} ({llvm.get_host_cpu_name()})",
@@ -69,6 +69,20 @@ def cpu_name() -> str:
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
     return platform.processor() or "unknown CPU"
+
+
+def blas() -> str:
+    """The BLAS that NumPy multiplies with; if it tells, for which CPU it chose its kernels."""
+    if importlib.util.find_spec("threadpoolctl") is not None:
+        from threadpoolctl import threadpool_info
+
+        np.ones((2, 2)) @ np.ones((2, 2))
+        for library in threadpool_info():
+            if library["user_api"] == "blas" and "numpy" in library["filepath"]:
+                kernels = library.get("architecture", "unknown")
+                return f"{library['internal_api']} {library['version']}, {kernels} kernels"
+    found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload,index]
+    return f"{found['name']} {found['version']}"
 
 
 def cache_size() -> int:
