@@ -49,3 +49,10 @@ def test_measured_table_is_written_between_the_markers(tmp_path):
     assert table in once
     assert "stale" not in once
     assert script["replace"](once, table) == once
+
+
+@pytest.mark.parametrize("example", sorted(ROOT.glob("docs/examples/*.py")), ids=lambda p: p.stem)
+def test_worked_examples_run(example, overloads, capsys):
+    """Each compares its own result with NumPy's."""
+    runpy.run_path(str(example))["main"](["--count", "50", "--steps", "3"])
+    assert "the results agree" in capsys.readouterr().out

@@ -26,6 +26,7 @@ from numba.extending import intrinsic, models, register_model, typeof_impl
 from fastmat.core.cache import KernelCache
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.mathfn import NUMBA_DTYPES
+from fastmat.core.process import settle
 
 Signature = Callable[[types.Type], tuple[types.Type, ...]]
 
@@ -95,8 +96,13 @@ class Kernel:
                 result = self.dispatcher.overloads[signature]
                 address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
                 llvm.add_symbol(self.symbol(name), address)
+                settle()
                 self._loaded[name] = result
             return self._loaded[name]
+
+    def arguments(self, name: str) -> str:
+        """The types of the arguments, in words, for the dtype of this name."""
+        return str(self.signature(NUMBA_DTYPES[name]))
 
     def symbol(self, name: str) -> str:
         """What the specialization for the dtype of this name is called in machine code."""
@@ -180,11 +186,17 @@ class _Reload:
     """Loads a kernel before a function that was cached on disk and calls it."""
 
     def __init__(self, kernel: Kernel, name: str) -> None:
-        self.key = (kernel.__module__, kernel.__name__, name)
+        self.key = (kernel.__module__, kernel.__name__, name, kernel.arguments(name))
 
     def __call__(self) -> None:
-        module, kernel, name = self.key
-        getattr(importlib.import_module(module), kernel).load(name)
+        module, name, dtype, arguments = self.key
+        kernel = getattr(importlib.import_module(module), name, None)
+        if kernel is None or kernel.arguments(dtype) != arguments:
+            raise RuntimeError(
+                f"a function in Numba's cache calls the kernel {module}.{name} of another version "
+                "of fastmat; delete the cache (the __pycache__ folder beside its source file)"
+            )
+        kernel.load(dtype)
 
     def __hash__(self) -> int:
         return hash(self.key)

@@ -10,6 +10,7 @@ from numba import types
 from fastmat.core.compile import call, kernel, reads, writes
 from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, plus
+from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import (
     DIRECT_WORK,
     LANES_SIDE,
@@ -26,7 +27,7 @@ from fastmat.cpu.blocking import (
 )
 from fastmat.cpu.gemm import gemm
 from fastmat.cpu.matvec import matvec, pairs
-from fastmat.cpu.parallel import num_threads, parallel_for, task
+from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.small import direct, in_lanes, is_direct, is_small, multiply_alone
 from fastmat.cpu.views import matrices, overlap, stack, tall, transposed

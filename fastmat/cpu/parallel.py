@@ -87,22 +87,6 @@ def _run(entry, args, progress, count, slots):
         _work(entry, args, progress, slot, count)
 
 
-@intrinsic
-def num_threads(typingctx):
-    """How many threads the caller may use (`numba.set_num_threads`).
-
-    Numba's own `get_num_threads` holds a pointer that forbids caching the function it is used in.
-    """
-
-    def codegen(context, builder, signature, values):
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.IntType(32), []), "get_num_threads"
-        )
-        return builder.sext(builder.call(function, []), i64)
-
-    return types.intp(), codegen
-
-
 def _signature(typingctx, task, args):
     callee = types.Dispatcher(task.dispatcher)
     return typingctx.resolve_function_type(callee, (args, types.intp, types.intp), {})

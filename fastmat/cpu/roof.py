@@ -13,8 +13,9 @@ from numba import types
 from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.mathfn import NUMBA_DTYPES, real
+from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import CACHE_LINE, tile
-from fastmat.cpu.parallel import num_threads, parallel_for, task
+from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.shuffle import copy_line, store_fence
 from fastmat.cpu.simd import multiply_tile
 from fastmat.cpu.views import address

@@ -144,10 +144,11 @@ def multiply_tile(
         last = builder.select(builder.icmp_signed("<", k, last), k, last)
         steps = cgutils.alloca_once_value(builder, builder.sub(k, last))
         with cgutils.for_range(builder, ir.Constant(i64, 2)):
-            for pointer in rows:
-                for offset in lines:
-                    _prefetch(builder, _shift(builder, pointer, offset))
             now = builder.load(steps)
+            with builder.if_then(builder.icmp_signed(">", now, ir.Constant(i64, 0))):
+                for pointer in rows:
+                    for offset in lines:
+                        _prefetch(builder, _shift(builder, pointer, offset))
             builder.store(last, steps)
             with cgutils.for_range(builder, builder.sdiv(now, unroll)):
                 advance(tile.unroll)

@@ -33,9 +33,29 @@ def is_direct(dtype):
 def is_small(m, k, n, element):
     """Whether a product is computed without packing: a matter of its shape alone."""
     work = m * k * n
-    return (
-        0 < work <= DIRECT_WORK and k <= depth(element) and (min(m, n) > 1 or work <= TINY_WORK)
-    )
+    return 0 < work <= DIRECT_WORK and k <= depth(element) and (min(m, n) > 1 or work <= TINY_WORK)
+
+
+_DIRECT = [name for name, dtype in NUMBA_DTYPES.items() if is_direct(dtype)]
+
+
+@kernel(lambda t: (types.DType(t), *[types.intp] * 11), _DIRECT)
+def alone(
+    element,  # dtype of the product
+    size,  # bytes of a number
+    m,
+    k,
+    n,
+    a,  # in, address of (m, k)
+    a_row,  # bytes from row to row
+    a_step,  # bytes from column to column
+    b,  # in, address of (k, n), columns side by side
+    b_row,
+    c,  # out, address of (m, n), columns side by side, apart from a and b
+    c_row,
+):
+    """c = a @ b for one small product."""
+    _multiply(element, size, (m, k, n), a, a_row, a_step, b, b_row, c, c_row)
 
 
 def multiply_alone(a, b, c):
@@ -48,7 +68,7 @@ def _multiply_alone(
     b,  # in (k, n)
     c,  # out (m, n)
 ):
-    """c = a @ b, at once, if the product is small and nothing is in the way; whether it is so."""
+    """c = a @ b by the shortest way, if the product is small and its layout simple; whether so."""
     if not is_direct(a.dtype):
         return lambda a, b, c: False
 
@@ -59,10 +79,10 @@ def _multiply_alone(
             return False
         if overlap(a, c) or overlap(b, c):
             return False
-        shape = m, k, n
-        (a_row, a_step), (b_row, _), (c_row, _) = a.strides, b.strides, c.strides
-        a_at, b_at, c_at = address(a, 0, 0), address(b, 0, 0), address(c, 0, 0)
-        _multiply(a.dtype, a.itemsize, shape, a_at, a_row, a_step, b_at, b_row, c_at, c_row)
+        left = address(a, 0, 0), a.strides[0], a.strides[1]
+        right = address(b, 0, 0), b.strides[0]
+        result = address(c, 0, 0), c.strides[0]
+        call(alone, a.dtype, (a.dtype, a.itemsize, m, k, n, *left, *right, *result))
         return True
 
     return multiply_alone
@@ -72,7 +92,7 @@ def _stack(t):
     return reads(t, 3), reads(t, 3), writes(t, 3), types.intp
 
 
-@kernel(_stack, (name for name, dtype in NUMBA_DTYPES.items() if is_direct(dtype)))
+@kernel(_stack, _DIRECT)
 def direct(
     a,  # in (count, m, k)
     b,  # in (count, k, n)

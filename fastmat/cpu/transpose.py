@@ -10,8 +10,9 @@ from numba import types
 
 from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.inline import inlined
+from fastmat.core.process import num_threads
 from fastmat.cpu.blocking_transpose import LONG, TASKS_PER_THREAD
-from fastmat.cpu.parallel import num_threads, parallel_for, task
+from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch
 from fastmat.cpu.shuffle import (
     LANE,

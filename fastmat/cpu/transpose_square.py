@@ -4,7 +4,8 @@ from numba import types
 
 from fastmat.core.compile import kernel, writes
 from fastmat.core.inline import inlined
-from fastmat.cpu.parallel import num_threads, parallel_for, task
+from fastmat.core.process import num_threads
+from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch
 from fastmat.cpu.shuffle import LANE, LINE, copy_lane
 from fastmat.cpu.strides import AXES, BITS, address, offset, plane

@@ -1,6 +1,7 @@
 """Other views of the same memory, for kernels: stacks, rows, addresses."""
 
 from functools import reduce
+from itertools import pairwise
 
 from llvmlite import ir
 from numba import types
@@ -84,6 +85,30 @@ def transposed(typingctx, array):
         return _view(context, builder, array, args[0], array, shape, strides)
 
     return array(array), codegen
+
+
+@intrinsic
+def moved_last(typingctx, array, axis):
+    """The array with one axis, from 0 to ndim - 1, moved to the end."""
+    result = array.copy(layout="A")
+
+    def codegen(context, builder, signature, args):
+        axis = args[1]
+        moved = []
+        for extents in _layout(context, builder, array, args[0]):
+            last = extents[0]
+            for i, extent in enumerate(extents):
+                last = builder.select(
+                    builder.icmp_signed("==", axis, ir.Constant(i64, i)), extent, last
+                )
+            others = [
+                builder.select(builder.icmp_signed("<", ir.Constant(i64, i), axis), before, after)
+                for i, (before, after) in enumerate(pairwise(extents))
+            ]
+            moved.append([*others, last])
+        return _view(context, builder, array, args[0], result, *moved)
+
+    return result(array, types.intp), codegen
 
 
 @intrinsic

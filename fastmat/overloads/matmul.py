@@ -7,7 +7,8 @@ from numba.extending import overload
 
 from fastmat.core.compile import call
 from fastmat.cpu import matmul as kernels
-from fastmat.cpu.views import overlap
+from fastmat.cpu.small import multiply_alone
+from fastmat.cpu.views import moved_last, overlap
 from fastmat.ops import matmul as ops
 from fastmat.overloads.typing import (
     array_type,
@@ -66,7 +67,7 @@ def _moved_axis(x, axis):
     def moved(x, axis):
         if not -ndim <= axis < ndim:
             raise ValueError("vecdot: axis is out of range for x1 or x2")
-        return np.moveaxis(x, axis, -1)
+        return moved_last(x, axis % ndim)
 
     return moved
 
@@ -196,11 +197,13 @@ def _multiply_stacks(
     b,  # in (..., k, n), leading axes that broadcast with those of a to those of c
     c,  # out (..., m, n)
 ):
+    simple = kernel.kernel is kernels.matmul  # not vecdot, which conjugates
     if c.ndim == 2:
 
         def multiply(kernel, a, b, c):
             x, y, z = as_kernel_reads(a), as_kernel_reads(b), as_kernel_reads(c)
-            call(kernel, z.dtype, (x, y, z, 1, 0, 0, 0))
+            if not (simple and multiply_alone(x, y, z)):
+                call(kernel, z.dtype, (x, y, z, 1, 0, 0, 0))
 
     else:
 
