@@ -52,7 +52,12 @@ def invert_2x2(m):
     for i in range(m.shape[0]):
         a, b, c, d = m[i, 0, 0], m[i, 0, 1], m[i, 1, 0], m[i, 1, 1]
         scale = 1 / (a * d - b * c)
-        m[i, 0, 0], m[i, 0, 1], m[i, 1, 0], m[i, 1, 1] = scale * d, -scale * b, -scale * c, scale * a
+        m[i, 0, 0], m[i, 0, 1], m[i, 1, 0], m[i, 1, 1] = (
+            scale * d,
+            -scale * b,
+            -scale * c,
+            scale * a,
+        )
 
 
 @njit

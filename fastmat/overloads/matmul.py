@@ -6,9 +6,11 @@ from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call
+from fastmat.core.dtypes import kernel_name
 from fastmat.cpu import matmul as kernels
-from fastmat.cpu.small import multiply_alone
-from fastmat.cpu.views import moved_last, overlap
+from fastmat.cpu import small
+from fastmat.cpu.small import is_small
+from fastmat.cpu.views import address, moved_last, overlap
 from fastmat.ops import matmul as ops
 from fastmat.overloads.typing import (
     array_type,
@@ -94,6 +96,9 @@ def _product(kernel, x1, x2, out, dtype, row, column):
     if given(out):
         check_out(out, ndim, wanted)
         in_place = out.dtype == item
+        plain = x1.dtype == x2.dtype == out.dtype and x1.ndim == x2.ndim == 2
+        names = small.alone.dtypes if kernel is kernels.matmul and plain else ()
+        alone = kernel_name(wanted) in names
 
         def product(x1, x2, out=None, dtype=None):
             a, b = left(x1), right(x2)
@@ -107,6 +112,9 @@ def _product(kernel, x1, x2, out, dtype, row, column):
                 _multiply(kernel, a, b, expanded(result))
                 out[...] = result
             return out
+
+        if alone:
+            product = _or_alone(njit(product))
 
     elif ndim == 0:
 
@@ -127,6 +135,34 @@ def _product(kernel, x1, x2, out, dtype, row, column):
             return result
 
     return product
+
+
+def _or_alone(product):
+    """The product of two matrices by the shortest way, if it is small and nothing is in the way.
+
+    (All in one body: an array that is handed to a function is counted twice, atomically, which
+    takes as long as the work.)
+    """
+
+    def product_or_alone(x1, x2, out=None, dtype=None):
+        (m, k), n = x1.shape, x2.shape[1]
+        fits = x2.shape[0] == k and out.shape[0] == m and out.shape[1] == n
+        side_by_side = x2.strides[1] == x2.itemsize and out.strides[1] == out.itemsize
+        if (
+            not fits
+            or not is_small(m, k, n, out.dtype)
+            or not (side_by_side or n == 1)
+            or overlap(x1, out)
+            or overlap(x2, out)
+        ):
+            return product(x1, x2, out, dtype)
+        left = address(x1, 0, 0), x1.strides[0], x1.strides[1]
+        right = address(x2, 0, 0), x2.strides[0]
+        result = address(out, 0, 0), out.strides[0]
+        call(small.alone, out.dtype, (out.dtype, out.itemsize, m, k, n, *left, *right, *result))
+        return out
+
+    return product_or_alone
 
 
 @njit
@@ -197,13 +233,11 @@ def _multiply_stacks(
     b,  # in (..., k, n), leading axes that broadcast with those of a to those of c
     c,  # out (..., m, n)
 ):
-    simple = kernel.kernel is kernels.matmul  # not vecdot, which conjugates
     if c.ndim == 2:
 
         def multiply(kernel, a, b, c):
             x, y, z = as_kernel_reads(a), as_kernel_reads(b), as_kernel_reads(c)
-            if not (simple and multiply_alone(x, y, z)):
-                call(kernel, z.dtype, (x, y, z, 1, 0, 0, 0))
+            call(kernel, z.dtype, (x, y, z, 1, 0, 0, 0))
 
     else:
 
