@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -64,19 +66,60 @@ class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
     _locator_classes = (_Locator,)
 
 
+class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
+    """Numba's files; machine code is kept with its checksum, and what is damaged is not there."""
+
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()
+        except Exception as error:  # whatever unpickling a damaged file leads to
+            _warn(f"cannot be read ({self._index_name}: {error})")
+            return {}
+
+    def _save_data(self, name: str, data: Any) -> None:
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(content).digest())
+            file.write(content)
+
+    def _load_data(self, name: str) -> Any:
+        stored = Path(self._data_path(name)).read_bytes()
+        size = hashlib.sha256().digest_size
+        if hashlib.sha256(stored[size:]).digest() != stored[:size]:
+            _warn(f"is damaged ({name})")
+            raise OSError(f"{name} is damaged")
+        return pickle.loads(stored[size:])
+
+
+def _warn(what: str) -> None:
+    warnings.warn(
+        f"fastmat's cache {what}: kernels are compiled again; folder: {cache_folder()}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
 class KernelCache(FunctionCache):  # type: ignore[misc]
     """Numba's on-disk cache, kept in fastmat's folder and keyed by all of its source.
 
     Each dtype has an index of its own: Numba reads, changes and writes an index without a lock,
-    so two processes that compile two dtypes of one kernel at once could mix them up.
+    so two processes that compile two dtypes of one kernel at once could mix them up. A cache that
+    cannot be read or written costs time, never the result.
     """
 
     _impl_class = _Impl
 
     def __init__(self, function: Any, dtype: str) -> None:
         super().__init__(function)
-        self._cache_file = IndexDataCacheFile(
+        self._cache_file = _CheckedFile(
             cache_path=self._cache_path,
             filename_base=f"{self._impl.filename_base}-{dtype}",
             source_stamp=self._impl.locator.get_source_stamp(),
         )
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Write a compiled kernel to the disk, if it can be."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _warn(f"cannot be written ({error})")
