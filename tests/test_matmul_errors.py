@@ -246,7 +246,10 @@ def test_axis_of_vecdot():
             fm.vecdot(x, x, axis=axis, out=out)
     with pytest.raises(ValueError, match="axis"):
         fm.vecdot(x, np.ones(3), axis=-2, out=out)
-    for axis in (1.0, "1", None, (1,)):
+    assert fm.vecdot(x[0], x[0]) is not None  # loads the kernel: from now on there is a short way
+    for axis in (1.0, -1.0, "1", None, (1,), np.array([-1, -1])):
         with pytest.raises(TypeError):
             fm.vecdot(x, x, axis=axis, out=out)
+        with pytest.raises(TypeError):
+            fm.vecdot(x[0], x[0], axis=axis)
     assert (out == 7).all()

@@ -294,3 +294,30 @@ def test_messages_of_wrong_types_name_the_argument():
         matmul(np.ones((3, 3)), 2.0)
     with pytest.raises(TypingError, match="out"):
         matmul_into(np.ones((3, 3)), np.ones((3, 3)), 2.0)
+
+
+def test_stacks_of_vectors_into_out():
+    """Two dimensions do not make a matrix: the rows of x are vectors."""
+
+    @njit
+    def into(a, x, out):
+        return fm.matvec(a, x, out)
+
+    a, x = pair((4, 4), (4, 4), np.float64)
+    np.testing.assert_array_equal(into(a, x, np.empty((4, 4))), fm.matvec(a, x))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64, np.bool_])
+def test_small_products_into_out_of_unsigned_numbers(dtype):
+    a, b = pair((3, 5), (5, 4), dtype)
+    out = np.zeros((3, 4), dtype)
+    np.testing.assert_array_equal(matmul_into(a, b, out), fm.matmul(a, b))
+
+
+def test_dtype_with_out():
+    @njit
+    def narrow(a, b, out):
+        return fm.matmul(a, b, out, dtype=np.int32)
+
+    x = np.full((2, 2), 2**20)
+    np.testing.assert_array_equal(narrow(x, x, np.ones_like(x)), np.zeros_like(x))

@@ -103,3 +103,23 @@ def test_callers_in_several_threads():
 
 def numba_is_threadsafe():
     return numba.threading_layer() in ("omp", "tbb")
+
+
+def test_signs_of_zeros_do_not_depend_on_the_layout_of_out():
+    a, b = np.full((801, 1), -1e-200), np.full((1, 801), 1e-200)  # products underflow to -0
+    expected = fm.matmul(a, b)
+    assert np.signbit(expected).all()
+    spread = np.zeros((801, 1602))[:, ::2]
+    fm.matmul(a, b, spread)
+    assert np.signbit(spread).all()
+
+
+@pytest.mark.parametrize("m", [1, 5, 40])
+def test_stacks_of_columns_do_not_depend_on_strides(m):
+    a, v = normal((100, m, 300), np.float32, 1), normal((300, 1), np.float32, 2)
+    spread = np.zeros((100, m + 2, 300), np.float32)[:, :m]
+    spread[:] = a
+    expected = bits(fm.matmul(a, v))
+    assert bits(fm.matmul(spread, v)) == expected
+    assert bits(fm.matmul(a, np.repeat(v[np.newaxis], 100, 0))) == expected
+    assert bits(np.stack([fm.matmul(item, v) for item in a])) == expected

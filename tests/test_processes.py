@@ -112,6 +112,31 @@ def test_fork_after_a_parallel_call(layer):
 
 
 @needs_fork
+def test_fork_after_a_parallel_loop_of_the_caller(layer):
+    code = """
+    @numba.njit(parallel=True)
+    def total(x):
+        found = 0.0
+        for i in numba.prange(x.size):
+            found += x[i]
+        return found
+
+    assert total(np.ones(1000)) == 1000  # no kernel of fastmat has been loaded yet
+    child = os.fork()
+    if child == 0:
+        try:
+            check()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, f"child ended with {status}"
+    check()
+    """
+    run(code, layer)
+
+
+@needs_fork
 def test_pool_of_forked_processes(layer):
     code = """
     import multiprocessing

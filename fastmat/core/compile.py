@@ -100,6 +100,10 @@ class Kernel:
                 self._loaded[name] = result
             return self._loaded[name]
 
+    def numba_dtypes(self) -> list[types.Type]:
+        """The dtypes that the kernel can be compiled for, as Numba knows them."""
+        return [NUMBA_DTYPES[name] for name in self.dtypes]
+
     def arguments(self, name: str) -> str:
         """The types of the arguments, in words, for the dtype of this name."""
         return str(self.signature(NUMBA_DTYPES[name]))

@@ -63,15 +63,21 @@ def num_threads(typingctx):  # type: ignore[no-untyped-def]
     return types.intp(), codegen
 
 
+_layer = ""  # Numba's threading layer, once its threads have been started
+
+
 def settle() -> None:
-    """Take Numba's threading layer into account, as soon as it is known: after a kernel loaded."""
+    """Take Numba's threading layer into account, if it is known by now."""
+    global _layer
+    if _layer:
+        return
     try:
-        layer = numba.threading_layer()
+        _layer = numba.threading_layer()
     except ValueError:  # no threads have been started yet
         return
-    if layer == "workqueue":
+    if _layer == "workqueue":
         _facts[_MOST] = 1
-    elif layer == "omp" and not _facts[_INSIDE_AT]:
+    elif _layer == "omp":
         _facts[_INSIDE_AT] = _address_of_omp_in_parallel()
 
 
@@ -87,7 +93,8 @@ def _address_of_omp_in_parallel() -> int:
 
 def _after_fork() -> None:
     """GNU OpenMP ends a forked process that starts a parallel loop."""
-    if _facts[_INSIDE_AT] and sys.platform == "linux":
+    settle()  # the caller may have started the threads, for a loop of its own
+    if _layer == "omp" and sys.platform == "linux":
         _facts[_MOST] = 1
 
 

@@ -95,11 +95,15 @@ def _products(
 @inlined
 def _is_one_product(a, c, n, count, a_step, b_step, c_step):
     """Whether a stack is one tall product, in which every sum is added up in the same order."""
-    (m, k), same_order = a.shape, split_depth(a.dtype)
+    m, k = a.shape
+    if n == 1:
+        same_order = not is_small(m, k, n, a.dtype)  # both are summed in lanes then
+    else:
+        same_order = m > 1 and k <= split_depth(a.dtype)
     return (
         count > 1
         and b_step == 0
-        and ((m > 1 and k <= same_order) or n == 1)
+        and same_order
         and (m == 1 or (a_step == m * a.strides[0] and c_step == m * c.strides[0]))
     )
 

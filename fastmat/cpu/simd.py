@@ -230,7 +230,8 @@ def merge_tile(
                 source = builder.add(tile, builder.mul(loop.index, step))
                 source = builder.add(source, ir.Constant(i64, v * width))
                 value = _load(builder, builder.inttoptr(source, i8.as_pointer()), vector, size)
-                total = _add(builder, boolean, _masked_load(builder, at, vector, old, size), value)
+                before = _masked_load(builder, at, vector, old, size)
+                total = builder.select(accumulate, _add(builder, boolean, before, value), value)
                 _masked_store(builder, total, at, mask, size)
         return context.get_dummy_value()
 

@@ -258,7 +258,7 @@ def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, dtype: Any =
     >>> fm.vecdot(np.array([[3, 4], [1, 0]]), np.array([3, 4]))
     array([25,  3])
     """
-    dot = _plain(_dots, x1, x2) if out is None is dtype and axis == -1 else None
+    dot = _plain(_dots, x1, x2) if out is None is dtype and _is_last(axis) else None
     if dot is not None and x1.ndim == 1 and x1.shape == x2.shape:
         result = _empty((1, 1), x1.dtype)
         dot(x1[_new], x2[:, _new], result, 1, 0, 0, 0)
@@ -273,6 +273,10 @@ def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, dtype: Any =
     _check_lengths(a, a.shape[-1], b, b.shape[-1])
     left, right = a[..., np.newaxis, :], b[..., np.newaxis]
     return _into(_dot, left, right, [-2, -1], (x1, x2), result_dtype, out)
+
+
+def _is_last(axis: Any) -> bool:
+    return type(axis) is int and axis == -1
 
 
 def _operands(x1: Any, x2: Any, dtype: Any) -> tuple[Array, Array, DType]:

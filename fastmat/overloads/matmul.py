@@ -6,7 +6,6 @@ from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call
-from fastmat.core.dtypes import kernel_name
 from fastmat.cpu import matmul as kernels
 from fastmat.cpu import small
 from fastmat.cpu.small import is_small
@@ -96,9 +95,8 @@ def _product(kernel, x1, x2, out, dtype, row, column):
     if given(out):
         check_out(out, ndim, wanted)
         in_place = out.dtype == item
-        plain = x1.dtype == x2.dtype == out.dtype and x1.ndim == x2.ndim == 2
-        names = small.alone.dtypes if kernel is kernels.matmul and plain else ()
-        alone = kernel_name(wanted) in names
+        two_matrices = not row and not column and x1.ndim == x2.ndim == 2
+        unconverted = x1.dtype == x2.dtype == out.dtype == item
 
         def product(x1, x2, out=None, dtype=None):
             a, b = left(x1), right(x2)
@@ -113,7 +111,7 @@ def _product(kernel, x1, x2, out, dtype, row, column):
                 out[...] = result
             return out
 
-        if alone:
+        if two_matrices and unconverted and item in small.alone.numba_dtypes():
             product = _or_alone(njit(product))
 
     elif ndim == 0:
@@ -138,10 +136,10 @@ def _product(kernel, x1, x2, out, dtype, row, column):
 
 
 def _or_alone(product):
-    """The product of two matrices by the shortest way, if it is small and nothing is in the way.
+    """The product of two matrices of one dtype, by the shortest way if it is small enough.
 
-    (All in one body: an array that is handed to a function is counted twice, atomically, which
-    takes as long as the work.)
+    The conditions are those of `small.multiply_alone`, all in one body: an array that is handed
+    to a function is counted twice, atomically, which takes as long as the work.
     """
 
     def product_or_alone(x1, x2, out=None, dtype=None):
