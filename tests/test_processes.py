@@ -23,6 +23,18 @@ expected = np.einsum("ik,kj->ij", a, b)  # not BLAS, which has threads of its ow
 def check():
     assert np.array_equal(fm.matmul(a, b), expected), "wrong product"
     assert np.array_equal(fm.transpose(a, (1, 0)), a.T), "wrong transpose"
+
+def check_in_a_child():
+    child = os.fork()
+    if child == 0:
+        try:
+            check()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, f"child ended with {status}"
+    check()
 """
 
 
@@ -97,16 +109,7 @@ def test_fork_after_a_parallel_call(layer):
     code = """
     check()
     for _ in range(3):
-        child = os.fork()
-        if child == 0:
-            try:
-                check()
-            except BaseException:
-                os._exit(1)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, f"child ended with {status}"
-        check()
+        check_in_a_child()
     """
     run(code, layer)
 
@@ -122,16 +125,7 @@ def test_fork_after_a_parallel_loop_of_the_caller(layer):
         return found
 
     assert total(np.ones(1000)) == 1000  # no kernel of fastmat has been loaded yet
-    child = os.fork()
-    if child == 0:
-        try:
-            check()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, f"child ended with {status}"
-    check()
+    check_in_a_child()
     """
     run(code, layer)
 

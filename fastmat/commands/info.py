@@ -76,7 +76,6 @@ def blas() -> str:
     if importlib.util.find_spec("threadpoolctl") is not None:
         from threadpoolctl import threadpool_info
 
-        np.ones((2, 2)) @ np.ones((2, 2))
         for library in threadpool_info():
             if library["user_api"] == "blas" and "numpy" in library["filepath"]:
                 kernels = library.get("architecture", "unknown")

@@ -45,7 +45,7 @@ SPLIT_PIECES = 64  # into how many pieces, at the most
 STACK_LANES = 16  # items of a stack of tiny products that are computed at once
 TASK_WORK = 2**18  # m * n * k of the items of a stack that are one task
 ROWS_PER_TASK = 64  # rows of a matrix-vector product, along rows
-COLUMNS = 4  # columns that are added up at once, one after the other, into one lane
+COLUMNS = 4  # columns added up at once into one lane; `_add_columns` is written for 4
 COLUMN_ROWS = 4096  # rows of a matrix-vector product, along columns: their sums stay in L2
 
 
@@ -81,7 +81,8 @@ class Tile:
 REGISTERS = {"avx512": (12, 2), "avx2": (6, 2), "baseline": (6, 2)}
 
 # Per size of a real scalar in bytes: depth, rows and columns of the blocks, and rows of a shared
-# a. A block of a takes at most half of a 1 MiB L2 cache, b as packed at most a quarter of L3.
+# a. A block of a takes at most half of a 1 MiB L2 cache, b as packed at most 8 MiB of L3; complex
+# numbers take twice as much.
 BLOCKS = {
     1: (384, 288, 4096, 384),
     2: (384, 288, 4096, 384),

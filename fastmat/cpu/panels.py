@@ -71,38 +71,30 @@ def _pack_vectors_by_dtype(
     return pack_vectors
 
 
-@inlined
-def _copy_rows(
-    source,  # in (k, n)
-    panel,  # out (k, parts * width)
-):
-    k, n = source.shape
-    lane, line = tile_side(source) // 2, tile_side(source) * 2
-    for p in range(k):
-        if n % line == 0:
-            for j in range(0, n, line):
-                copy_line(source, p, j, panel, p, j, False)
-        else:
-            for j in range(0, n, lane):
-                j = min(j, n - lane)
-                copy_lane(source, p, j, panel, p, j, False)
+def _rows_copied_by(copy_line, copy_lane, backwards):
+    """A function that copies rows, by whole cache lines if they consist of such."""
+
+    @inlined
+    def copy_rows(
+        source,  # in (k, n)
+        panel,  # out (k, parts * width)
+    ):
+        k, n = source.shape
+        lane, line = tile_side(source) // 2, tile_side(source) * 2
+        for p in range(k):
+            if n % line == 0:
+                for j in range(0, n, line):
+                    copy_line(source, p, j, panel, p, n - line - j if backwards else j, False)
+            else:
+                for j in range(0, n, lane):
+                    j = min(j, n - lane)
+                    copy_lane(source, p, j, panel, p, n - lane - j if backwards else j, False)
+
+    return copy_rows
 
 
-@inlined
-def _reverse_rows(
-    source,  # in (k, n)
-    panel,  # out (k, parts * width)
-):
-    k, n = source.shape
-    lane, line = tile_side(source) // 2, tile_side(source) * 2
-    for p in range(k):
-        if n % line == 0:
-            for j in range(0, n, line):
-                reverse_line(source, p, j, panel, p, n - line - j, False)
-        else:
-            for j in range(0, n, lane):
-                j = min(j, n - lane)
-                reverse_lane(source, p, j, panel, p, n - lane - j, False)
+_copy_rows = _rows_copied_by(copy_line, copy_lane, backwards=False)
+_reverse_rows = _rows_copied_by(reverse_line, reverse_lane, backwards=True)
 
 
 @inlined

@@ -218,11 +218,9 @@ def merge_tile(
         vector = ir.VectorType(lane, shape.lanes)
         width = shape.lanes * size
         scalars = builder.mul(cols, ir.Constant(i64, shape.parts))
-        adds = _splat(builder, accumulate, shape.lanes)
         for v in range(shape.parts * shape.vectors):
             left = builder.sub(scalars, ir.Constant(i64, v * shape.lanes))
             mask = _first_lanes(builder, left, shape.lanes)
-            old = builder.and_(mask, adds)
             with cgutils.for_range(builder, rows) as loop:
                 row = builder.add(c, builder.mul(loop.index, c_stride))
                 at = builder.add(row, ir.Constant(i64, v * width))
@@ -230,7 +228,7 @@ def merge_tile(
                 source = builder.add(tile, builder.mul(loop.index, step))
                 source = builder.add(source, ir.Constant(i64, v * width))
                 value = _load(builder, builder.inttoptr(source, i8.as_pointer()), vector, size)
-                before = _masked_load(builder, at, vector, old, size)
+                before = _masked_load(builder, at, vector, mask, size)
                 total = builder.select(accumulate, _add(builder, boolean, before, value), value)
                 _masked_store(builder, total, at, mask, size)
         return context.get_dummy_value()
