@@ -102,11 +102,10 @@ IndexDataCacheFile._open_for_write = full
 
 def test_functions_of_another_version_are_named():
     """A user's cached function calls kernels by name: what if they take other arguments now?"""
-    from fastmat.core.compile import _Reload
+    from fastmat.core.compile import _Load
     from fastmat.cpu.panels import pack
 
-    reload = _Reload(pack, "float32")
-    module, name, dtype, _ = reload.key
-    reload.key = (module, name, dtype, "(float32,)")
+    load = _Load(pack, "float32", "load")
+    load.arguments = "(float32,)"
     with pytest.raises(RuntimeError, match=r"fastmat.cpu.panels.pack of another version"):
-        reload()
+        load()

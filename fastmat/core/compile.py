@@ -4,11 +4,17 @@ A kernel calls another, and a user's function calls a kernel, through a symbol n
 and dtype. So nobody's machine code holds a copy of anybody else's: a kernel is optimized once, a
 user's function that multiplies compiles in milliseconds, and one that was cached on disk uses
 the kernels of the fastmat that is installed when it is loaded.
+
+There are three ways to call a kernel. `call` loads it together with its caller. `call_on_demand`
+leaves it until a shape first needs it: compiled code that finds it missing raises `NotLoaded`,
+and Python loads it and calls again (`retry`). That cannot be done inside a user's function, which
+therefore calls with `call_all`: it loads whatever any shape may need.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import threading
@@ -18,6 +24,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils, errors
 from numba.core.imputils import lower_constant
@@ -26,6 +33,7 @@ from numba.extending import intrinsic, models, register_model, typeof_impl
 from fastmat.core.cache import KernelCache
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.mathfn import NUMBA_DTYPES
+from fastmat.core.on_demand import NotLoaded
 from fastmat.core.process import settle
 
 Signature = Callable[[types.Type], tuple[types.Type, ...]]
@@ -71,6 +79,8 @@ class Kernel:
         self.signature = signature
         self.dtypes = tuple(dtypes)
         self._loaded: dict[str, Any] = {}
+        self._complete: set[str] = set()
+        self._cells: dict[str, ctypes.c_void_p] = {}
         self.dispatcher: Any = numba.njit(
             nogil=True,
             error_model="numpy",
@@ -96,9 +106,28 @@ class Kernel:
                 result = self.dispatcher.overloads[signature]
                 address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
                 llvm.add_symbol(self.symbol(name), address)
+                self.cell(name).value = address
                 settle()
                 self._loaded[name] = result
             return self._loaded[name]
+
+    def load_all(self, name: str) -> None:
+        """Load the specialization, and all that it may call on demand."""
+        with _lock:
+            if name not in self._complete:
+                self._complete.add(name)
+                for step in self.load(name).reload_init:
+                    if isinstance(step, _Load):
+                        step.kernel().load_all(step.dtype)
+
+    def cell(self, name: str) -> ctypes.c_void_p:
+        """Where compiled code finds the address of the specialization; null till it is loaded."""
+        with _lock:
+            if name not in self._cells:
+                self._cells[name] = ctypes.c_void_p()
+                address = ctypes.addressof(self._cells[name])
+                llvm.add_symbol(f"{self.symbol(name)}.cell", address)
+            return self._cells[name]
 
     def numba_dtypes(self) -> list[types.Type]:
         """The dtypes that the kernel can be compiled for, as Numba knows them."""
@@ -156,6 +185,30 @@ def _constant_kernel(context: Any, builder: Any, type_: Any, value: Any) -> Any:
 @intrinsic
 def call(typingctx, kernel, element, args):  # type: ignore[no-untyped-def]
     """Call a kernel's specialization for a dtype, in compiled code, with a tuple of arguments."""
+    return _calling(typingctx, kernel, element, args, Kernel.load, _symbol)
+
+
+@intrinsic
+def call_all(typingctx, kernel, element, args):  # type: ignore[no-untyped-def]
+    """Call a kernel from a user's function."""
+    return _calling(typingctx, kernel, element, args, Kernel.load_all, _symbol)
+
+
+@intrinsic
+def call_on_demand(typingctx, kernel, element, args):  # type: ignore[no-untyped-def]
+    """Call a kernel that may not be loaded yet: then raise `NotLoaded`, before anything else."""
+    return _calling(typingctx, kernel, element, args, Kernel.cell, _found_in_cell)
+
+
+def _calling(
+    typingctx: Any,
+    kernel: Any,
+    element: Any,
+    args: Any,
+    prepare: Callable[[Kernel, str], Any],
+    lookup: Callable[..., Any],
+) -> Any:
+    """Signature and code of the call of a kernel that `prepare` gets ready and `lookup` finds."""
     name = next(name for name, dtype in NUMBA_DTYPES.items() if dtype == element.dtype)
     wanted = kernel.kernel.signature(element.dtype)
     for got, want in zip(args, wanted, strict=True):
@@ -163,15 +216,11 @@ def call(typingctx, kernel, element, args):  # type: ignore[no-untyped-def]
             raise errors.TypingError(f"{kernel.kernel.__name__} got {got}, wants {want}")
 
     def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        kernel.kernel.load(name)
-        library = context.active_code_library
-        library._reload_init.add(_Reload(kernel.kernel, name))
+        prepare(kernel.kernel, name)
+        context.active_code_library._reload_init.add(_Load(kernel.kernel, name, prepare.__name__))
         convention = context.call_conv
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            convention.get_function_type(types.void, wanted),
-            kernel.kernel.symbol(name),
-        )
+        function_type = convention.get_function_type(types.void, wanted)
+        function = lookup(context, builder, kernel.kernel, name, function_type)
         passed = [
             context.cast(builder, value, got, want)
             for value, got, want in zip(
@@ -186,24 +235,45 @@ def call(typingctx, kernel, element, args):  # type: ignore[no-untyped-def]
     return types.void(kernel, element, args), codegen
 
 
-class _Reload:
-    """Loads a kernel before a function that was cached on disk and calls it."""
+def _symbol(context, builder, kernel, name, function_type):  # type: ignore[no-untyped-def]
+    return cgutils.get_or_insert_function(builder.module, function_type, kernel.symbol(name))
 
-    def __init__(self, kernel: Kernel, name: str) -> None:
-        self.key = (kernel.__module__, kernel.__name__, name, kernel.arguments(name))
+
+def _found_in_cell(context, builder, kernel, name, function_type):  # type: ignore[no-untyped-def]
+    pointer = function_type.as_pointer()
+    symbol = f"{kernel.symbol(name)}.cell"
+    cell = builder.module.globals.get(symbol) or ir.GlobalVariable(builder.module, pointer, symbol)
+    function = builder.load(cell, typ=pointer)
+    with cgutils.if_unlikely(builder, cgutils.is_null(builder, function)):
+        wanted = kernel.__module__, kernel.__name__, name
+        context.call_conv.return_user_exc(builder, NotLoaded, wanted)
+    return function
+
+
+class _Load:
+    """Prepares a kernel before a function that was cached on disk and calls it."""
+
+    def __init__(self, kernel: Kernel, dtype: str, how: str) -> None:
+        self.module, self.name = kernel.__module__, kernel.__name__
+        self.dtype, self.arguments, self.how = dtype, kernel.arguments(dtype), how
+
+    def kernel(self) -> Kernel:
+        """The kernel of the fastmat that is installed, if it takes the same arguments."""
+        kernel = getattr(importlib.import_module(self.module), self.name, None)
+        if kernel is None or kernel.arguments(self.dtype) != self.arguments:
+            raise RuntimeError(
+                f"a function in Numba's cache calls the kernel {self.module}.{self.name} of "
+                "another version of fastmat; delete the cache (the __pycache__ folder beside its "
+                "source file)"
+            )
+        found: Kernel = kernel
+        return found
 
     def __call__(self) -> None:
-        module, name, dtype, arguments = self.key
-        kernel = getattr(importlib.import_module(module), name, None)
-        if kernel is None or kernel.arguments(dtype) != arguments:
-            raise RuntimeError(
-                f"a function in Numba's cache calls the kernel {module}.{name} of another version "
-                "of fastmat; delete the cache (the __pycache__ folder beside its source file)"
-            )
-        kernel.load(dtype)
+        getattr(self.kernel(), self.how)(self.dtype)
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        return hash((self.module, self.name, self.dtype, self.how))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Reload) and self.key == other.key
+        return isinstance(other, _Load) and vars(self) == vars(other)

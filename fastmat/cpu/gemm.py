@@ -25,7 +25,7 @@ from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
 from fastmat.cpu.simd import merge_tile, multiply_tile
-from fastmat.cpu.views import address, transposed
+from fastmat.cpu.views import address, part, transposed
 
 
 @task
@@ -33,8 +33,9 @@ def _pack_panels(args, slot, index):
     """One panel of an operand that all threads share; columns of b are rows of its transpose."""
     source, width, packed = args
     size = source.shape[1] * width * parts(source.dtype)
-    rows = source[index * width : (index + 1) * width]
-    call(pack, source.dtype, (rows, width, packed[index * size : (index + 1) * size]))
+    rows = part(source, index * width, (index + 1) * width)
+    panel = part(packed, index * size, (index + 1) * size)
+    call(pack, source.dtype, (rows, width, panel))
 
 
 @task
@@ -48,11 +49,12 @@ def _row_block(args, slot, index):
     panel = k * rows * parts(a.dtype)
     for i in range(i0, i1, rows):
         at = (i - i0) // rows * panel
-        call(pack, a.dtype, (a[i : min(i + rows, i1)], rows, own[slot, at : at + panel]))
+        target = part(own[slot], at, at + panel)
+        call(pack, a.dtype, (part(a, i, min(i + rows, i1)), rows, target))
     left, size = own[slot].ctypes.data, b_packed.itemsize
     for j in range(j0, j1, cols):
         right = b_packed.ctypes.data + j * k * parts(a.dtype) * size
-        target = c[i0:i1, j : min(j + cols, j1)]
+        target = part(c, i0, i1, j, min(j + cols, j1))
         call(tiles, a.dtype, (k, left, right, target, accumulate, edges[slot]))
 
 
@@ -63,12 +65,13 @@ def _column_block(args, slot, index):
     cols, k = tile_cols(b.dtype), b.shape[0]
     j0 = index * width
     j1 = min(c.shape[1], j0 + width)
-    panel = own[slot, : k * cols * parts(b.dtype)]
+    panel = part(own[slot], 0, k * cols * parts(b.dtype))
     left, right = a_packed.ctypes.data, panel.ctypes.data
     for j in range(j0, j1, cols):
-        j_end = min(j + cols, j1)
-        call(pack, b.dtype, (transposed(b[:, j:j_end]), cols, panel))
-        call(tiles, b.dtype, (k, left, right, c[:, j:j_end], accumulate, edges[slot]))
+        columns = part(transposed(b), j, min(j + cols, j1))
+        target = part(c, 0, c.shape[0], j, min(j + cols, j1))
+        call(pack, b.dtype, (columns, cols, panel))
+        call(tiles, b.dtype, (k, left, right, target, accumulate, edges[slot]))
 
 
 def _tiles_types(t):
@@ -91,17 +94,18 @@ def tiles(
     side_by_side, all_columns = c.strides[1] == c.itemsize, n == tile_cols(element)
     panel = k * rows * c.itemsize
     for i in range(0, m, rows):
-        at, height = address(c, i, 0), min(rows, m - i)
+        height = min(rows, m - i)
         thirds = ceil_div(3 * height, rows)
-        if side_by_side and all_columns and 3 * height == thirds * rows:
-            _multiply(element, thirds, n, k, a, b, at, c.strides[0], accumulate)
-        else:
-            found, stride = edge.ctypes.data, edge.strides[0]
-            _multiply(element, thirds, n, k, a, b, found, stride, False)
+        in_place = side_by_side and all_columns and 3 * height == thirds * rows
+        at, stride = address(c, i, 0), c.strides[0]
+        if not in_place:
+            at, stride = address(edge, 0, 0), edge.strides[0]
+        _multiply(element, thirds, n, k, a, b, at, stride, accumulate and in_place)
+        if not in_place:
             if side_by_side:
-                merge_tile(element, found, at, c.strides[0], height, n, accumulate)
+                merge_tile(element, at, address(c, i, 0), c.strides[0], height, n, accumulate)
             else:
-                _merge(edge, c[i : i + height], accumulate)
+                _merge(edge, part(c, i, i + height), accumulate)
         a += panel
 
 
@@ -149,14 +153,14 @@ def gemm(
     (m, k), n = a.shape, b.shape[1]
     scalar, scalars = scalar_dtype(a.dtype), parts(a.dtype)
     rows, cols, k_max = tile_rows(a.dtype), tile_cols(a.dtype), min(depth(a.dtype), k)
-    edges = scratch(threads * rows * cols, c.dtype).reshape(threads, rows, cols)
+    edges = scratch((threads, rows, cols), c.dtype)
     if m <= shared_rows(a.dtype) and m < n:
         panels = ceil_div(m, rows)
         width = min(WIDTH, ceil_div(ceil_div(n, cols), 2 * threads)) * cols
         a_packed = scratch(panels * rows * k_max * scalars, scalar)
-        own = scratch(threads * cols * k_max * scalars, scalar).reshape(threads, -1)
+        own = scratch((threads, cols * k_max * scalars), scalar)
         for p in range(0, k, k_max):
-            x, y = a[:, p : p + k_max], b[p : p + k_max]
+            x, y = part(a, 0, m, p, p + k_max), part(b, p, p + k_max)
             parallel_for(_pack_panels, panels, threads, (x, rows, a_packed))
             args = (a_packed, y, c, p > 0, width, own, edges)
             parallel_for(_column_block, ceil_div(n, width), threads, args)
@@ -166,14 +170,14 @@ def gemm(
     blocks = ceil_div(m, height)
     across = 1 if blocks >= threads else ceil_div(threads, blocks)
     b_packed = scratch(n_max * k_max * scalars, scalar)
-    own = scratch(threads * height * k_max * scalars, scalar).reshape(threads, -1)
+    own = scratch((threads, height * k_max * scalars), scalar)
     for j in range(0, n, n_max):
-        z = c[:, j : j + n_max]
+        z = part(c, 0, m, j, j + n_max)
         panels = ceil_div(z.shape[1], cols)
         width = ceil_div(panels, across) * cols
         tasks = blocks * ceil_div(z.shape[1], width)
         for p in range(0, k, k_max):
-            x, y = a[:, p : p + k_max], b[p : p + k_max, j : j + n_max]
+            x, y = part(a, 0, m, p, p + k_max), part(b, p, p + k_max, j, j + n_max)
             parallel_for(_pack_panels, panels, threads, (transposed(y), cols, b_packed))
             args = (x, b_packed, z, p > 0, height, width, own, edges)
             parallel_for(_row_block, tasks, threads, args)

@@ -4,22 +4,18 @@ The choice depends on shapes, dtypes and strides, never on the number of threads
 kernel adds up the products of one entry in an order that its shape fixes.
 """
 
-import numpy as np
 from numba import types
 
-from fastmat.core.compile import call, kernel, reads, writes
+from fastmat.core.compile import call, call_on_demand, kernel, reads, writes
 from fastmat.core.inline import inlined, overload
-from fastmat.core.mathfn import accumulator, narrow, plus
+from fastmat.core.mathfn import accumulator, narrow
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import (
-    DIRECT_WORK,
     LANES_SIDE,
     SERIAL_WORK,
     SPLIT_AREA,
-    SPLIT_PIECES,
     STACK_LANES,
     STACK_WORK,
-    ceil_div,
     depth,
     direct_rows,
     lanes,
@@ -29,8 +25,9 @@ from fastmat.cpu.gemm import gemm
 from fastmat.cpu.matvec import matvec, pairs
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
+from fastmat.cpu.slender import few_columns, long_sums
 from fastmat.cpu.small import direct, in_lanes, is_direct, is_small, multiply_alone
-from fastmat.cpu.views import matrices, overlap, stack, tall, transposed
+from fastmat.cpu.views import column, fliplr, matrices, overlap, stack, tall, transposed
 
 
 def _stack_types(t):
@@ -59,7 +56,7 @@ def matmul(
     a_items, b_items = stack(a, count, a_step), stack(b, count, b_step)
     c_items = stack(c, count, c_step)
     if k > 0 and (overlap(a_items, c_items) or overlap(b_items, c_items)):
-        memory = np.empty(c_items.size * c.itemsize, np.uint8)
+        memory = scratch(c_items.size * c.itemsize, types.uint8)
         fresh = matrices(memory, c_items, count, m, n)
         _products(a_items, b_items, fresh)
         for t in range(count):
@@ -82,14 +79,14 @@ def _products(
     if k == 0:
         _fill_zero(c)
     elif count >= STACK_LANES and max(m, n, k) <= LANES_SIDE:
-        call(in_lanes, a.dtype, (a, b, c, threads))
+        call_on_demand(in_lanes, a.dtype, (a, b, c, threads))
     elif is_small(m, k, n, a.dtype):
         _small(a, b, c, threads)
     elif count > 1 and work <= STACK_WORK:
         parallel_for(_item, count, threads, (a, b, c))
     else:
         for t in range(count):
-            call(product, a.dtype, (a[t], b[t], c[t], threads))
+            call_on_demand(product, a.dtype, (a[t], b[t], c[t], threads))
 
 
 @inlined
@@ -120,14 +117,13 @@ def vecdot(
 ):
     """c = conj(a) @ b, for a stack of pairs of vectors."""
     k = a.shape[1]
-    results = stack(c, count, c_step)
     if k == 0:
-        _fill_zero(results)
+        _fill_zero(stack(c, count, c_step))
     else:
-        rows = stack(a, count, a_step)[:, 0]
-        columns = stack(b, count, b_step)[:, :, 0]
+        left, right = tall(a, count, a_step), tall(transposed(b), count, b_step)
+        results = column(tall(c, count, c_step), 0)
         threads = num_threads() if count * k > SERIAL_WORK else 1
-        call(pairs, a.dtype, (rows, columns, results[:, 0, 0], threads))
+        call(pairs, a.dtype, (left, right, results, threads))
 
 
 @inlined
@@ -156,16 +152,16 @@ def _small_products(
         def small(a, b, c, threads):
             if c.strides[1] == c.itemsize and c.strides[2] != c.itemsize:
                 a, b, c = transposed(b), transposed(a), transposed(c)
-            call(direct, a.dtype, (a, b, c, threads))
+            call_on_demand(direct, a.dtype, (a, b, c, threads))
 
         return small
-    return lambda a, b, c, threads: call(in_lanes, a.dtype, (a, b, c, threads))
+    return lambda a, b, c, threads: call_on_demand(in_lanes, a.dtype, (a, b, c, threads))
 
 
 @task
 def _item(args, slot, index):
     a, b, c = args
-    call(product, a.dtype, (a[index], b[index], c[index], 1))
+    call_on_demand(product, a.dtype, (a[index], b[index], c[index], 1))
 
 
 @kernel(lambda t: (reads(t, 2), reads(t, 2), writes(t, 2), types.intp))
@@ -178,68 +174,17 @@ def product(
     """c = a @ b for k > 0 and more than a little work."""
     (m, k), n = a.shape, b.shape[1]
     if n == 1:
-        call(matvec, a.dtype, (a, b[:, 0], c[:, 0], threads))
+        call_on_demand(matvec, a.dtype, (a, column(b, 0), column(c, 0), threads))
     elif m == 1:
-        call(matvec, a.dtype, (transposed(b), a[0], c[0], threads))
+        call_on_demand(matvec, a.dtype, (transposed(b), a[0], c[0], threads))
     elif m * n <= SPLIT_AREA and k > split_depth(a.dtype):
-        _split_k(a, b, c, threads)
+        call_on_demand(long_sums, a.dtype, (a, b, c, threads))
     elif k <= depth(a.dtype) and n <= 2 * lanes(a.dtype):
         _narrow(a, b, c, threads)
     elif k <= depth(a.dtype) and m <= direct_rows(a.dtype):
         _narrow(transposed(b), transposed(a), transposed(c), threads)
     else:
         _blocked(a, b, c, threads)
-
-
-@inlined
-def _split_k(
-    a,  # in (m, k)
-    b,  # in (k, n)
-    c,  # out (m, n)
-    threads,
-):
-    """Long sums for few entries: pieces of k at a time, added up in order."""
-    (m, k), n = a.shape, b.shape[1]
-    steps = depth(a.dtype)
-    piece = max(split_depth(a.dtype), ceil_div(k, SPLIT_PIECES * steps) * steps)
-    pieces = ceil_div(k, piece)
-    partial = scratch(pieces * m * n, sum_dtype(a.dtype)).reshape(pieces, m, n)
-    parallel_for(_piece, pieces, threads, (a, b, partial, piece))
-    for i in range(m):
-        for j in range(n):
-            total = partial[0, i, j]
-            for q in range(1, pieces):
-                total = plus(total, partial[q, i, j])
-            c[i, j] = narrow(total, c.dtype)
-
-
-@task
-def _piece(args, slot, index):
-    a, b, partial, piece = args
-    p0, p1 = index * piece, min((index + 1) * piece, a.shape[1])
-    _piece_product(a[:, p0:p1], b[p0:p1], partial[index])
-
-
-def _piece_product(a, b, c):
-    raise TypeError("only for compiled code")
-
-
-@overload(_piece_product, inline="always")
-def _piece_product_by_dtype(
-    a,  # in (m, k)
-    b,  # in (k, n)
-    c,  # out (m, n), of the accumulator's dtype
-):
-    if not is_direct(a.dtype):
-        return lambda a, b, c: call(gemm, a.dtype, (a, b, c, 1))
-
-    def piece_product(a, b, c):
-        if b.shape[1] <= 2 * lanes(a.dtype):
-            call(direct, a.dtype, (stack(a, 1, 0), stack(b, 1, 0), stack(c, 1, 0), 1))
-        else:
-            call(gemm, a.dtype, (a, b, c, 1))
-
-    return piece_product
 
 
 def _narrow(a, b, c, threads):
@@ -253,27 +198,9 @@ def _narrow_product(
     c,  # out (m, n)
     threads,
 ):
-    """Strips of rows as a stack of small products that share b."""
-    if not is_direct(a.dtype):
-        return lambda a, b, c, threads: _blocked(a, b, c, threads)
-
-    def narrow_product(a, b, c, threads):
-        (m, k), n = a.shape, b.shape[1]
-        rows = max(1, DIRECT_WORK // (n * k * direct_rows(a.dtype))) * direct_rows(a.dtype)
-        strips = m // rows
-        done = strips * rows
-        if strips:
-            _strips(a[:rows], b, c[:rows], strips, rows, threads)
-        if done < m:
-            _strips(a[done:], b, c[done:], 1, 0, 1)
-
-    return narrow_product
-
-
-@inlined
-def _strips(a, b, c, count, rows, threads):
-    x, z = stack(a, count, rows * a.strides[0]), stack(c, count, rows * c.strides[0])
-    call(direct, a.dtype, (x, stack(b, count, 0), z, threads))
+    if is_direct(a.dtype):
+        return lambda a, b, c, threads: call_on_demand(few_columns, a.dtype, (a, b, c, threads))
+    return lambda a, b, c, threads: _blocked(a, b, c, threads)
 
 
 def _blocked(a, b, c, threads):
@@ -299,14 +226,14 @@ def _blocked_product(
             if real_valued and abs(c.strides[1]) != c.itemsize == abs(c.strides[0]):
                 a, b, c = transposed(b), transposed(a), transposed(c)
             if c.strides[1] == -c.itemsize:
-                b, c = b[:, ::-1], c[:, ::-1]
-            call(gemm, a.dtype, (a, b, c, threads))
+                b, c = fliplr(b), fliplr(c)
+            call_on_demand(gemm, a.dtype, (a, b, c, threads))
 
     else:
 
         def blocked(a, b, c, threads):
-            sums = scratch(c.size, sum_dtype(a.dtype)).reshape(c.shape)
-            call(gemm, a.dtype, (a, b, sums, threads))
+            sums = scratch(c.shape, sum_dtype(a.dtype))
+            call_on_demand(gemm, a.dtype, (a, b, sums, threads))
             for i in range(c.shape[0]):
                 for j in range(c.shape[1]):
                     c[i, j] = narrow(sums[i, j], c.dtype)

@@ -24,7 +24,7 @@ from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch, sum_dtype
 from fastmat.cpu.simd import multiply_add
 from fastmat.cpu.simd_dot import lane_sum, lane_sums
-from fastmat.cpu.views import address, contiguous
+from fastmat.cpu.views import address, column, contiguous, part
 
 
 @kernel(lambda t: (reads(t, 2), reads(t, 1), writes(t, 1), types.intp))
@@ -39,7 +39,7 @@ def matvec(
     chunks = ceil_div(k, DOT_CHUNK)
     dtype = sum_dtype(a.dtype)
     vector = _in_a_row(x)
-    partial = scratch(m * chunks, dtype).reshape(m, chunks)
+    partial = scratch((m, chunks), dtype)
     columns = a.strides[0] == a.itemsize and a.strides[1] != a.itemsize and m > 1
     if columns:
         rows = min(COLUMN_ROWS, ceil_div(m, threads))
@@ -61,7 +61,7 @@ def pairs(
     """y[i] = sum of conj(a[i]) * b[i] for k > 0."""
     count, k = a.shape
     chunks = ceil_div(k, DOT_CHUNK)
-    partial = scratch(count * chunks, sum_dtype(a.dtype)).reshape(count, chunks)
+    partial = scratch((count, chunks), sum_dtype(a.dtype))
     blocks = ceil_div(count, ROWS_PER_TASK)
     parallel_for(_pairs, blocks * chunks, threads, (a, b, partial))
     _add_chunks(partial, y)
@@ -103,7 +103,7 @@ def _along_rows(args, slot, index):
             at, step = address(a, i, p0), a.strides[0]
         else:
             for r in range(rows):
-                _gather(a[i + r, p0:p1], gathered[r * (p1 - p0) : (r + 1) * (p1 - p0)])
+                _gather(part(a[i + r], p0, p1), part(gathered, r * (p1 - p0), (r + 1) * (p1 - p0)))
             at, step = gathered.ctypes.data, (p1 - p0) * gathered.itemsize
         x_at = x.ctypes.data + p0 * x.itemsize
         if rows == 1:
@@ -134,10 +134,10 @@ def _pairs(args, slot, index):
     for i in range(i0, i1):
         a_at, b_at = address(a, i, p0), address(b, i, p0)
         if not a_in_place:
-            _gather(a[i, p0:p1], a_gathered)
+            _gather(part(a[i], p0, p1), a_gathered)
             a_at = a_gathered.ctypes.data
         if not b_in_place:
-            _gather(b[i, p0:p1], b_gathered)
+            _gather(part(b[i], p0, p1), b_gathered)
             b_at = b_gathered.ctypes.data
         lane_sum(a.dtype, whole, a_at, b_at, found.ctypes.data, 1)
         _collect(found, 0, sums)
@@ -152,15 +152,15 @@ def _along_columns(args, slot, index):
     a, x, partial, rows = args
     i0, i1, p0, p1, chunk = _piece(index, rows, a.shape[1], partial)
     lanes = dot_lanes(a.dtype)
-    sums = scratch(lanes * (i1 - i0), sum_dtype(a.dtype)).reshape(lanes, -1)
+    sums = scratch((lanes, i1 - i0), sum_dtype(a.dtype))
     sums[:] = 0
     whole = p0 + (p1 - p0) // (COLUMNS * lanes) * COLUMNS * lanes
     for first in range(p0, whole, COLUMNS * lanes):
         for lane in range(lanes):
             p = first + lane
-            _add_columns(a[i0:i1, p : p + COLUMNS * lanes : lanes], x[p::lanes], sums[lane])
+            _add_columns(part(a, i0, i1), p, lanes, x, sums[lane])
     for p in range(whole, p1):
-        _add_column(contiguous(a[i0:i1, p]), x[p], sums[(p - p0) % lanes])
+        _add_column(contiguous(part(column(a, p), i0, i1)), x[p], sums[(p - p0) % lanes])
     half = lanes // 2
     while half:
         for lane in range(half):
@@ -173,14 +173,17 @@ def _along_columns(args, slot, index):
 
 @inlined
 def _add_columns(
-    columns,  # in (rows, COLUMNS), columns side by side in memory
-    factors,  # in (COLUMNS,)
+    a,  # in (rows, k), columns side by side in memory
+    p,  # the first column
+    step,  # from column to column
+    x,  # in (k,)
     sums,  # inout (rows,)
 ):
-    """Several columns of one lane at once: the sums, in L2, are read and written once for all."""
-    a, b = contiguous(columns[:, 0]), contiguous(columns[:, 1])
-    c, d = contiguous(columns[:, 2]), contiguous(columns[:, 3])
-    s, t, u, v = factors[0], factors[1], factors[2], factors[3]
+    """COLUMNS columns of one lane at once: their sums, in L2, are read and written once for all."""
+    q, r, last = p + step, p + 2 * step, p + 3 * step
+    s, t, u, v = x[p], x[q], x[r], x[last]
+    b, c, d = contiguous(column(a, q)), contiguous(column(a, r)), contiguous(column(a, last))
+    a = contiguous(column(a, p))
     for i in range(sums.shape[0]):
         total = multiply_add(sums[i], widen(a[i]), s)
         total = multiply_add(total, widen(b[i]), t)

@@ -15,7 +15,7 @@ from fastmat.cpu.shuffle import (
     transpose_lane,
     transpose_tile,
 )
-from fastmat.cpu.views import transposed
+from fastmat.cpu.views import fliplr, flipud, in_rows, transposed
 
 
 @kernel(lambda t: (reads(t, 2), types.intp, types.Array(real(t), 1, "C")))
@@ -29,7 +29,7 @@ def pack(
     step = width * parts(source.dtype)
     if rows < width:
         panel[: k * step] = 0
-    if not _pack_vectors(source, panel[: k * step].reshape(k, step)):
+    if not _pack_vectors(source, in_rows(panel, k, step)):
         for r in range(rows):
             for p in range(k):
                 _put(panel, p * step + r, width, source[r, p])
@@ -59,11 +59,11 @@ def _pack_vectors_by_dtype(
         if source.strides[0] == size:
             _copy_rows(transposed(source), panel)
         elif source.strides[0] == -size:
-            _reverse_rows(transposed(source[::-1]), panel)
+            _reverse_rows(transposed(flipud(source)), panel)
         elif k >= lane and source.strides[1] == size:
             _transpose(source, panel)
         elif k >= lane and source.strides[1] == -size:
-            _transpose(source[:, ::-1], panel[::-1])
+            _transpose(fliplr(source), flipud(panel))
         else:
             return False
         return True

@@ -12,6 +12,7 @@ The parallel loop itself is compiled once for all kernels: it calls the task thr
 from llvmlite import ir
 from numba import njit, prange, types
 from numba.core import cgutils
+from numba.core.callconv import RETCODE_USEREXC, excinfo_ptr_t
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
 
@@ -68,8 +69,7 @@ def parallel_for(
         _work(entry, pinned, progress, 0, count)
     else:
         _run(entry, pinned, progress, count, min(threads, count))
-    if _failures(progress, args):
-        raise MemoryError("no memory for the work space of a kernel")
+    _raise_failure(progress, args)
 
 
 @njit
@@ -115,8 +115,8 @@ def _entry(typingctx, task, args):
             status, _ = context.call_conv.call_function(
                 inner, callee, signature.return_type, signature.args, [unpacked, slot, index]
             )
-            failed = inner.zext(status.is_error, i64)
-            inner.atomic_rmw("add", _counter(inner, progress, 1), failed, "monotonic")
+            with cgutils.if_unlikely(inner, status.is_error):
+                inner.store(inner.ptrtoint(status.excinfoptr, i64), _word(inner, progress, 1))
             inner.ret_void()
         return builder.ptrtoint(function, i64)
 
@@ -133,8 +133,8 @@ def _pin(typingctx, value):
     return types.intp(value), codegen
 
 
-def _counter(builder, progress, which):
-    """Pointer to one of the two shared counters: tasks claimed, tasks failed."""
+def _word(builder, progress, which):
+    """Pointer to one of the two shared words: tasks claimed, an exception that a task raised."""
     pointer = builder.bitcast(progress, i64.as_pointer())
     return builder.gep(pointer, [ir.Constant(i64, which)], source_etype=i64)
 
@@ -144,21 +144,26 @@ def _claim(typingctx, progress):
     """The number of a task that nobody else will do."""
 
     def codegen(context, builder, signature, values):
-        pointer = _counter(builder, builder.inttoptr(values[0], i64.as_pointer()), 0)
+        pointer = _word(builder, builder.inttoptr(values[0], i64.as_pointer()), 0)
         return builder.atomic_rmw("add", pointer, ir.Constant(i64, 1), "monotonic")
 
     return types.intp(types.intp), codegen
 
 
 @intrinsic
-def _failures(typingctx, progress, args):
-    """How many tasks ended with an exception. (Naming the arguments keeps them alive till here.)"""
+def _raise_failure(typingctx, progress, args):
+    """Raise the exception of a task that failed. (Naming the arguments keeps them till here.)"""
 
     def codegen(context, builder, signature, values):
-        pointer = _counter(builder, builder.inttoptr(values[0], i64.as_pointer()), 1)
-        return builder.load(pointer, typ=i64)
+        convention = context.call_conv
+        pointer = _word(builder, builder.inttoptr(values[0], i64.as_pointer()), 1)
+        exception = builder.inttoptr(builder.load(pointer, typ=i64), excinfo_ptr_t)
+        with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, exception)):
+            status = convention._get_return_status(builder, RETCODE_USEREXC, exception)
+            convention.return_status_propagate(builder, status)
+        return context.get_dummy_value()
 
-    return types.intp(types.intp, args), codegen
+    return types.void(types.intp, args), codegen
 
 
 @intrinsic

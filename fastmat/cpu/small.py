@@ -21,7 +21,7 @@ from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.shuffle import tile_side, transpose_tile
 from fastmat.cpu.simd import multiply_add, multiply_rows
 from fastmat.cpu.simd_dot import dot_lanes
-from fastmat.cpu.views import address, items_as_rows, overlap, transposed
+from fastmat.cpu.views import address, items_as_rows, overlap, part, transposed
 
 
 def is_direct(dtype):
@@ -36,10 +36,10 @@ def is_small(m, k, n, element):
     return 0 < work <= DIRECT_WORK and k <= depth(element) and (min(m, n) > 1 or work <= TINY_WORK)
 
 
-_DIRECT = [name for name, dtype in NUMBA_DTYPES.items() if is_direct(dtype)]
+DIRECT = [name for name, dtype in NUMBA_DTYPES.items() if is_direct(dtype)]
 
 
-@kernel(lambda t: (types.DType(t), *[types.intp] * 11), _DIRECT)
+@kernel(lambda t: (types.DType(t), *[types.intp] * 11), DIRECT)
 def alone(
     element,  # dtype of the product
     size,  # bytes of a number
@@ -92,7 +92,7 @@ def _stack(t):
     return reads(t, 3), reads(t, 3), writes(t, 3), types.intp
 
 
-@kernel(_stack, _DIRECT)
+@kernel(_stack, DIRECT)
 def direct(
     a,  # in (count, m, k)
     b,  # in (count, k, n)
@@ -103,7 +103,7 @@ def direct(
     (count, m, k), n = a.shape, b.shape[2]
     scattered = n > 1 and (b.strides[2] != b.itemsize or c.strides[2] != c.itemsize)
     room = (k + m) * n if scattered else 0
-    work = scratch(threads * room, a.dtype).reshape(threads, room)
+    work = scratch((threads, room), a.dtype)
     items = _items_per_task(m * n * k)
     parallel_for(_direct_items, ceil_div(count, items), threads, (a, b, c, work, items))
 
@@ -123,7 +123,7 @@ def _direct_items(args, slot, index):
     start = index * items
     for t in range(start, min(start + items, count)):
         if room:
-            call(pack, a.dtype, (transposed(b[t]), n, work[slot, : k * n]))
+            call(pack, a.dtype, (transposed(b[t]), n, part(work[slot], 0, k * n)))
             b_item, c_item, b_row, c_row = gathered, gathered + k * n * size, n * size, n * size
         else:
             b_item, c_item = b_at + t * b.strides[0], c_at + t * c.strides[0]
@@ -168,8 +168,7 @@ def in_lanes(
 ):
     """Tiny products: item t of the stack is computed in lane t."""
     (count, m, k), n = a.shape, b.shape[2]
-    work = scratch(threads * (m * k + k * n + m * n) * STACK_LANES, sum_dtype(a.dtype))
-    work = work.reshape(threads, -1, STACK_LANES)
+    work = scratch((threads, m * k + k * n + m * n, STACK_LANES), sum_dtype(a.dtype))
     items = ceil_div(_items_per_task(m * n * k), STACK_LANES) * STACK_LANES
     parallel_for(_lanes_items, ceil_div(count, items), threads, (a, b, c, work, items))
 
@@ -178,16 +177,17 @@ def in_lanes(
 def _lanes_items(args, slot, index):
     a, b, c, work, items_per_task = args
     (count, m, k), n = a.shape, b.shape[2]
-    x = work[slot, : m * k]
-    y = work[slot, m * k : (m + n) * k]
-    z = work[slot, (m + n) * k :]
+    own = work[slot]
+    x = part(own, 0, m * k)
+    y = part(own, m * k, (m + n) * k)
+    z = part(own, (m + n) * k, (m + n) * k + m * n)
     first = index * items_per_task
     for start in range(first, min(first + items_per_task, count), STACK_LANES):
         items = min(STACK_LANES, count - start)
-        _spread(a[start : start + items], x)
-        _spread(b[start : start + items], y)
+        _spread(part(a, start, start + items), x)
+        _spread(part(b, start, start + items), y)
         _multiply_lanes(x, y, z, k, n)
-        _collect(z, c[start : start + items])
+        _collect(z, part(c, start, start + items))
 
 
 def _transposed(source, target, items, numbers):

@@ -1,4 +1,4 @@
-"""Other views of the same memory, for kernels: stacks, rows, addresses."""
+"""Other views of the same memory, for kernels: parts, stacks, addresses."""
 
 from functools import reduce
 from itertools import pairwise
@@ -29,6 +29,81 @@ def _address(context, builder, array_type, array, *indices):
     offset = reduce(builder.add, (builder.mul(i, s) for i, s in zip(indices, strides, strict=True)))
     base = builder.bitcast(view.data, i8.as_pointer())
     return builder.gep(base, [offset], source_etype=i8)
+
+
+@intrinsic
+def part(typingctx, array, *bounds):
+    """array[i0:i1, j0:j1, …] for 0 <= start <= stop; what lies beyond the end is left out.
+
+    (Numba's own slices make five times the code: they allow for signs, steps and omitted ends.)
+    """
+
+    def codegen(context, builder, signature, args):
+        bounds = cgutils.unpack_tuple(builder, args[1])
+        shape, strides = (list(pair) for pair in _layout(context, builder, array, args[0]))
+        starts = [ir.Constant(i64, 0)] * array.ndim
+        for axis, (start, stop) in enumerate(zip(bounds[::2], bounds[1::2], strict=True)):
+            inside = builder.icmp_signed("<", stop, shape[axis])
+            shape[axis] = builder.sub(builder.select(inside, stop, shape[axis]), start)
+            starts[axis] = start
+        data = _address(context, builder, array, args[0], *starts)
+        return _view(context, builder, array, args[0], array, shape, strides, data)
+
+    return array(array, types.StarArgTuple([types.intp] * len(bounds))), codegen
+
+
+@intrinsic
+def column(typingctx, matrix, j):
+    """matrix[:, j]"""
+    result = types.Array(matrix.dtype, 1, "A", readonly=not matrix.mutable)
+
+    def codegen(context, builder, signature, args):
+        (m, _), (down, _) = _layout(context, builder, matrix, args[0])
+        data = _address(context, builder, matrix, args[0], ir.Constant(i64, 0), args[1])
+        return _view(context, builder, matrix, args[0], result, [m], [down], data)
+
+    return result(matrix, types.intp), codegen
+
+
+def _reversed_along(axis, array_type):
+    """Result type and codegen of the view of a matrix with one axis reversed."""
+    result = array_type.copy(layout="A")
+
+    def codegen(context, builder, signature, args):
+        shape, strides = (list(x) for x in _layout(context, builder, array_type, args[0]))
+        last = [ir.Constant(i64, 0)] * 2
+        last[axis] = builder.sub(shape[axis], ir.Constant(i64, 1))
+        data = _address(context, builder, array_type, args[0], *last)
+        strides[axis] = builder.neg(strides[axis])
+        return _view(context, builder, array_type, args[0], result, shape, strides, data)
+
+    return result(array_type), codegen
+
+
+@intrinsic
+def flipud(typingctx, matrix):
+    """The same matrix, rows in reverse order."""
+    return _reversed_along(0, matrix)
+
+
+@intrinsic
+def fliplr(typingctx, matrix):
+    """The same matrix, columns in reverse order."""
+    return _reversed_along(1, matrix)
+
+
+@intrinsic
+def in_rows(typingctx, line, m, n):
+    """The first m * n numbers of a contiguous line, as a matrix."""
+    result = line.copy(ndim=2)
+
+    def codegen(context, builder, signature, args):
+        shape = args[1:]
+        size = context.make_array(line)(context, builder, args[0]).itemsize
+        strides = [builder.mul(shape[1], size), size]
+        return _view(context, builder, line, args[0], result, shape, strides)
+
+    return result(line, types.intp, types.intp), codegen
 
 
 @intrinsic
@@ -161,13 +236,13 @@ def _layout(context, builder, array_type, array):
     )
 
 
-def _view(context, builder, array_type, array, result_type, shape, strides):
+def _view(context, builder, array_type, array, result_type, shape, strides, data=None):
     """An array on the same memory with another shape and other strides."""
     old = context.make_array(array_type)(context, builder, array)
     new = context.make_array(result_type)(context, builder)
     for name in ("meminfo", "parent"):
         setattr(new, name, getattr(old, name))
-    new.data = builder.bitcast(old.data, new.data.type)
+    new.data = builder.bitcast(old.data if data is None else data, new.data.type)
     size = context.get_abi_sizeof(context.get_data_type(result_type.dtype))
     new.itemsize = ir.Constant(i64, size)
     new.shape = cgutils.pack_array(builder, shape)

@@ -5,7 +5,7 @@ from numba import njit, types
 from numba.core import errors
 from numba.extending import overload
 
-from fastmat.core.compile import call
+from fastmat.core.compile import call_all
 from fastmat.cpu import matmul as kernels
 from fastmat.cpu import small
 from fastmat.cpu.small import is_small
@@ -157,7 +157,7 @@ def _or_alone(product):
         left = address(x1, 0, 0), x1.strides[0], x1.strides[1]
         right = address(x2, 0, 0), x2.strides[0]
         result = address(out, 0, 0), out.strides[0]
-        call(small.alone, out.dtype, (out.dtype, out.itemsize, m, k, n, *left, *right, *result))
+        call_all(small.alone, out.dtype, (out.dtype, out.itemsize, m, k, n, *left, *right, *result))
         return out
 
     return product_or_alone
@@ -235,7 +235,7 @@ def _multiply_stacks(
 
         def multiply(kernel, a, b, c):
             x, y, z = as_kernel_reads(a), as_kernel_reads(b), as_kernel_reads(c)
-            call(kernel, z.dtype, (x, y, z, 1, 0, 0, 0))
+            call_all(kernel, z.dtype, (x, y, z, 1, 0, 0, 0))
 
     else:
 
@@ -248,7 +248,7 @@ def _multiply_stacks(
             z = as_kernel_reads(c)
             steps = (x.strides[-3], y.strides[-3], z.strides[-3])
             for index in np.ndindex(batch[:-1]):
-                call(
+                call_all(
                     kernel,
                     z.dtype,
                     (x[index][0], y[index][0], z[index][0], batch[-1], *steps),

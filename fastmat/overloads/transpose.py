@@ -7,7 +7,7 @@ from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import intrinsic, overload
 from numba.np.numpy_support import as_dtype
 
-from fastmat.core.compile import call
+from fastmat.core.compile import call_all
 from fastmat.core.dtypes import movable, unmovable
 from fastmat.cpu.blocking_transpose import SQUARE, tuning
 from fastmat.cpu.strides import AXES, address, bits
@@ -185,7 +185,7 @@ def _exchanged_in_place(out, order):
                 kept += 1
         squares = np.transpose(out, last)
         a = bits(squares, ones + squares.shape, zeros + squares.strides)
-        call(transpose_in_place, a.dtype, (a, parallel, SQUARE))
+        call_all(transpose_in_place, a.dtype, (a, parallel, SQUARE))
         return True
 
     return exchanged
@@ -211,7 +211,7 @@ def _assign_arrays(
     def assign_arrays(src, dst):
         a = bits(src, ones + src.shape, zeros + src.strides)
         b = bits(dst, ones + dst.shape, zeros + dst.strides)
-        call(assign, b.dtype, (a, b, *row))
+        call_all(assign, b.dtype, (a, b, *row))
 
     return assign_arrays
 

@@ -1,0 +1,134 @@
+"""Kernels are loaded when they are first needed: by a shape, a stack, a user's function."""
+
+import subprocess
+import sys
+
+import pytest
+from numba import njit
+
+from fastmat.cpu.parallel import parallel_for, task
+
+PRELUDE = """
+import threading
+import numpy as np
+import fastmat as fm
+from fastmat.cpu import gemm, matvec, small
+
+def operands(*shapes):
+    rng = np.random.default_rng(0)
+    return [rng.integers(-4, 5, shape).astype(np.float64) for shape in shapes]
+
+def check(a, b):
+    assert np.array_equal(fm.matmul(a, b), a @ b)
+"""
+
+
+def run(code):
+    """Run lines of code in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((3, 3), (3, 3)),
+        ((90, 90), (90, 90)),
+        ((6, 90, 90), (6, 90, 90)),  # from a task
+        ((3, 9000), (9000, 3)),  # from a task that adds up a piece of a long sum
+        ((900, 90), (90, 3)),
+        ((300, 300), (300,)),
+        ((300,), (300, 300)),
+        ((40, 3, 3), (40, 3, 3)),
+        ((40, 20, 20), (40, 20, 20)),
+    ],
+)
+def test_first_product_of_a_process(a, b):
+    run(f"check(*operands({a}, {b}))")
+
+
+def test_only_what_a_shape_needs():
+    run("""
+check(*operands((3, 3), (3, 3)))
+assert not gemm.gemm._loaded and not matvec.matvec._loaded
+check(*operands((90, 90), (90, 90)))
+assert gemm.gemm._loaded and not matvec.matvec._loaded
+""")
+
+
+def test_user_functions_load_everything():
+    run("""
+from numba import njit
+@njit
+def product(a, b):
+    return fm.matmul(a, b)
+for shapes in [((3, 3), (3, 3)), ((6, 90, 90), (6, 90, 90)), ((3, 9000), (9000, 3))]:
+    a, b = operands(*shapes)
+    if a.ndim == 2:
+        assert np.array_equal(product(a, b), a @ b)
+        assert gemm.gemm._loaded and matvec.matvec._loaded and small.in_lanes._loaded
+    assert np.array_equal(product(a, b), a @ b)
+""")
+
+
+def test_cached_user_functions_load_everything(tmp_path):
+    module = tmp_path / "product_in_a_module.py"
+    module.write_text("""
+import fastmat as fm
+from numba import njit
+
+@njit(cache=True)
+def product(a, b):
+    return fm.matmul(a, b)
+""")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from product_in_a_module import product
+for shapes in [((3, 3), (3, 3)), ((90, 90), (90, 90)), ((3, 9000), (9000, 3))]:
+    a, b = operands(*shapes)
+    assert np.array_equal(product(a, b), a @ b)
+assert gemm.gemm._loaded and matvec.matvec._loaded
+"""
+    run(code)
+    run(code + "assert sum(product.stats.cache_hits.values()) == 1")
+
+
+def test_by_many_threads_at_once():
+    run("""
+pairs = [operands(*shapes) for shapes in [((90, 90), (90, 90)), ((6, 90, 90), (6, 90, 90)),
+                                          ((300, 300), (300,)), ((3, 9000), (9000, 3))] * 4]
+failures = []
+def work(a, b):
+    try:
+        check(a, b)
+    except BaseException as error:
+        failures.append(error)
+threads = [threading.Thread(target=work, args=pair) for pair in pairs]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not failures, failures
+""")
+
+
+@task
+def _refuse(args, slot, index):
+    if index == args[0]:
+        raise ValueError("this one not")
+
+
+@njit
+def _run_tasks(which, count, threads):
+    parallel_for(_refuse, count, threads, (which,))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_a_task_raises_is_raised(threads):
+    _run_tasks(-1, 9, threads)
+    with pytest.raises(ValueError, match="this one not"):
+        _run_tasks(7, 9, threads)
+    _run_tasks(-1, 9, threads)
