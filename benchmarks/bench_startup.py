@@ -11,20 +11,30 @@ import tempfile
 from .bench_matmul import product
 from .peers import LIBRARIES, Work, require
 
-_OPERANDS = "import numpy as np; a = np.arange(9.0).reshape(3, 3)"
+_OPERANDS = "import numpy as np; a = np.arange(9.0).reshape(3, 3); x = np.ones((512, 512))"
 _CALLS = {
-    "matmul": {
+    "matmul 3x3": {
         "fastmat": "import fastmat; c = fastmat.matmul(a, a)",
         "numpy": "c = np.matmul(a, a)",
     },
-    "transpose": {
+    "matmul 512x512": {
+        "fastmat": "import fastmat; c = fastmat.matmul(x, x)",
+        "numpy": "c = np.matmul(x, x)",
+    },
+    "matvec 512x512": {
+        "fastmat": "import fastmat; c = fastmat.matvec(x, x[0])",
+        "numpy": "c = x @ x[0]",
+    },
+    "transpose 3x3": {
         "fastmat": "import fastmat; c = fastmat.transpose(a)",
         "numpy": "c = a.T.copy()",
     },
 }
 _CHECKS = {
-    "matmul": "assert (c == np.array([[15, 18, 21], [42, 54, 66], [69, 90, 111]])).all()",
-    "transpose": "assert (c == np.array([[0, 3, 6], [1, 4, 7], [2, 5, 8]])).all()",
+    "matmul 3x3": "assert (c == np.array([[15, 18, 21], [42, 54, 66], [69, 90, 111]])).all()",
+    "matmul 512x512": "assert c.shape == (512, 512) and (c == 512).all()",
+    "matvec 512x512": "assert c.shape == (512,) and (c == 512).all()",
+    "transpose 3x3": "assert (c == np.array([[0, 3, 6], [1, 4, 7], [2, 5, 8]])).all()",
 }
 
 
@@ -58,7 +68,7 @@ class FirstCall:
     compiled.
     """
 
-    params = (("matmul", "transpose"), ("warm", "cold"), ("fastmat", "numpy"))
+    params = (tuple(_CALLS), ("warm", "cold"), ("fastmat", "numpy"))
     param_names = ("operation", "cache", "library")
     rounds = 1
     repeat = (1, 5, 20.0)
@@ -83,6 +93,28 @@ class FirstCall:
             folder = f"tempfile.mkdtemp(dir={folder})"
         setup = f"import os, tempfile; os.environ['FASTMAT_CACHE_DIR'] = {folder}; {_OPERANDS}"
         return _CALLS[operation][library], setup
+
+
+class FurtherKernel:
+    """A kernel from a warm cache, in a process that has used another one before."""
+
+    rounds = 1
+    repeat = (3, 7, 20.0)
+    warmup_time = 0.0
+    timeout = 600
+
+    def setup(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="fastmat-warm-")
+        matmul, transpose = (_CALLS[name]["fastmat"] for name in ("matmul 3x3", "transpose 3x3"))
+        run_once(_OPERANDS, matmul, transpose, _CHECKS["transpose 3x3"], cache=self.folder.name)
+
+    def teardown(self):
+        self.folder.cleanup()
+
+    def timeraw_further_kernel(self):
+        folder = f"import os; os.environ['FASTMAT_CACHE_DIR'] = {self.folder.name!r}"
+        before = _CALLS["matmul 3x3"]["fastmat"]
+        return _CALLS["transpose 3x3"]["fastmat"], f"{folder}; {_OPERANDS}; {before}"
 
 
 class Memory:

@@ -2,11 +2,12 @@
 
 import numpy as np
 from numba import types
-from numba.core import errors
-from numba.core.imputils import impl_ret_borrowed
+from numba.core import cgutils, errors
+from numba.core.imputils import impl_ret_borrowed, impl_ret_new_ref
 from numba.extending import intrinsic
 from numba.np.numpy_support import as_dtype, from_dtype
 
+from fastmat.core.compile import raise_failure
 from fastmat.core.dtypes import kernel_name, unsupported
 from fastmat.core.mathfn import NUMBA_DTYPES
 
@@ -73,6 +74,29 @@ def check_out(out, ndim, dtype):
 def numba_dtype(dtype):
     """Numba's own type for a NumPy dtype."""
     return from_dtype(dtype)
+
+
+def raising(function):
+    """A compiled function as one whose errors cost nothing where there are none."""
+
+    @intrinsic
+    def call(typingctx, *args):
+        callee = types.Dispatcher(function)
+        resolved = typingctx.resolve_function_type(callee, args, {})
+
+        def codegen(context, builder, signature, values):
+            result = function.get_compile_result(resolved)
+            context.add_linking_libs([result.library])
+            values = cgutils.unpack_tuple(builder, values[0], len(args))
+            status, found = context.call_internal_no_propagate(
+                builder, result.fndesc, resolved, values
+            )
+            raise_failure(context, builder, status)
+            return impl_ret_new_ref(context, builder, resolved.return_type, found)
+
+        return resolved.return_type(types.StarArgTuple(args)), codegen
+
+    return call
 
 
 @intrinsic
