@@ -14,13 +14,16 @@ assert np.array_equal(fm.transpose(x), x.T)
 """
 
 
-def start(folder, code=CODE):
-    """A process that transposes a matrix with this cache folder."""
+def start(folder, code=CODE, module=None, arguments=(), user=None, **settings):
+    """A process that runs code, or a module, with this cache folder."""
+    what = ["-m", module, *arguments] if module else ["-c", code]
     return subprocess.Popen(
-        [sys.executable, "-c", code],
-        env=os.environ | {"FASTMAT_CACHE_DIR": str(folder)},
+        [sys.executable, *what],
+        env=os.environ | {"FASTMAT_CACHE_DIR": str(folder)} | settings,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        user=user,
     )
 
 
@@ -98,6 +101,52 @@ def full(self, path):
 IndexDataCacheFile._open_for_write = full
 """
     assert "No space left" in finish(start(tmp_path, code + CODE))
+
+
+def test_written_by_another_cpu(tmp_path):
+    """A cache that was filled on a CPU of another model, and came here with the home folder."""
+    other = {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": ""}
+    for settings in (other, {}, other, {}):
+        assert finish(start(tmp_path, **settings)) == ""
+    indexes = list(tmp_path.glob("*/*.nbi"))
+    machine_code = list(tmp_path.glob("*/*.nbc"))
+    assert len(machine_code) == 2 * len(indexes) > 0
+
+
+READ_ONLY = (
+    CODE
+    + """
+from fastmat.cpu import transpose
+assert not sum(transpose.assign.dispatcher.stats.cache_misses.values()), "compiled again"
+"""
+)
+
+
+def test_warmed_up_by_one_user_and_read_by_another(tmp_path):
+    """As in a container image: built by root, run by somebody without rights and without a home."""
+    folder = tmp_path / "cache"
+    finish(start(folder, module="fastmat", arguments=["warmup", "--ops", "transpose"]))
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    home = {"HOME": "/nonexistent", "XDG_CACHE_HOME": "/nonexistent"}
+    assert finish(start(folder, READ_ONLY, user=another_user(tmp_path), **home)) == ""
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def another_user(folder):
+    """The number of a user without rights, if we may act as one and it may run this Python."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return None
+    nobody = 65534
+    for parent in [folder, *folder.parents][:3]:  # pytest's own folders are closed to others
+        parent.chmod(0o755)
+    try:
+        code = "import fastmat, numba"
+        subprocess.run([sys.executable, "-c", code], user=nobody, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return nobody
 
 
 def test_functions_of_another_version_are_named():

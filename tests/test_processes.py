@@ -147,6 +147,41 @@ def test_pool_of_forked_processes(layer):
     run(code, layer)
 
 
+@needs_fork
+def test_pre_forking_server(layer):
+    """A parent that has used its threads forks workers, which answer requests on one socket."""
+    code = """
+    import socket
+
+    check()
+    listener = socket.create_server(("127.0.0.1", 0))
+    workers = []
+    for _ in range(3):
+        worker = os.fork()
+        if worker == 0:
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    x = np.frombuffer(connection.recv(300 * 8, socket.MSG_WAITALL))
+                    connection.sendall(fm.matvec(a, x).tobytes())
+        workers.append(worker)
+    try:
+        for i in range(30):
+            with socket.create_connection(listener.getsockname(), timeout=60) as connection:
+                connection.sendall(b[:, i].tobytes())
+                answer = np.frombuffer(connection.recv(300 * 8, socket.MSG_WAITALL))
+            assert np.array_equal(answer, expected[:, i])
+            if i % 10 == 0:
+                check()  # the parent goes on with all its threads
+    finally:
+        for worker in workers:
+            os.kill(worker, signal.SIGKILL)
+            os.waitpid(worker, 0)
+    check()
+    """
+    run(code, layer)
+
+
 def test_pool_of_threads(layer):
     code = """
     from concurrent.futures import ThreadPoolExecutor

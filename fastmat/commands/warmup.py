@@ -32,7 +32,7 @@ def run(ops: Sequence[str] | None, dtypes: Sequence[str] | None) -> int:
     with console.progress(len(work)) as advance:
         for stem, kernel, dtype in work:
             advance(f"{stem}.{kernel.__name__} {dtype}")
-            kernel.load(dtype)
+            kernel.load_all(dtype)
             found += kernel.signature(NUMBA_DTYPES[dtype]) in kernel.dispatcher.stats.cache_hits
         advance("")
     seconds = time.perf_counter() - begin

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from numba.core import config
 from numba.core.caching import (
     CompileResultCacheImpl,
     FunctionCache,
@@ -38,9 +39,10 @@ def cache_root() -> Path:
 
 
 def cache_folder() -> Path:
-    """The folder for this source and this instruction set."""
+    """The folder for this source, this instruction set, and kernels that check their indices."""
     isa = os.environ.get("FASTMAT_ISA", "native")
-    return cache_root() / f"{source_hash()}-{isa}"
+    checked = "-boundscheck" if config.BOUNDSCHECK else ""
+    return cache_root() / f"{source_hash()}-{isa}{checked}"
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]

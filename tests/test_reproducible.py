@@ -1,0 +1,101 @@
+"""The same bits from every operation, however it is called.
+
+The table names every public operation, and a test holds it to that: a new one joins by its row.
+"""
+
+import os
+
+import numba
+import numpy as np
+import pytest
+from numba import njit, prange
+from products import bits, normal
+from test_contributing import NAMES
+
+import fastmat as fm
+
+pytestmark = pytest.mark.usefixtures("overloads")
+
+# Shapes that are large enough to be shared out, by every way that a kernel has of doing that.
+CALLS = {
+    "matmul": [
+        ((200, 210), (210, 220)),
+        ((8, 50_000), (50_000, 8)),
+        ((2000, 17), (17, 19)),
+        ((700, 800), (800,)),
+        ((500, 4, 4), (500, 4, 4)),
+        ((9, 70, 80), (9, 80, 90)),
+    ],
+    "matvec": [((700, 900), (900,)), ((3, 100_000), (100_000,))],
+    "vecmat": [((900,), (900, 700)), ((100_000,), (100_000, 3))],
+    "vecdot": [((700, 900), (700, 900)), ((300_000,), (300_000,))],
+    "transpose": [((900, 700),), ((64, 65, 33),)],
+    "matrix_transpose": [((900, 700),), ((64, 65, 33),)],
+}
+DTYPES = ["f4", "f8", "c8"]
+ROWS = [(op, shapes) for op, rows in CALLS.items() for shapes in rows]
+every_row = pytest.mark.parametrize(
+    ("op", "shapes"), ROWS, ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x))
+)
+
+
+def operands(shapes, dtype):
+    return [normal(shape, dtype, seed) for seed, shape in enumerate(shapes)]
+
+
+def compiled(op):
+    """The operation inside a compiled function, and inside a parallel loop of one."""
+    function = getattr(fm, op)
+
+    @njit
+    def once(args):
+        return function(*args)
+
+    @njit(parallel=True)
+    def four_times(args, outs):
+        for i in prange(4):
+            outs[i] = function(*args)
+
+    return once, four_times
+
+
+def test_every_operation_has_a_row():
+    assert set(CALLS) == set(NAMES)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@every_row
+def test_at_any_number_of_threads_from_python_and_njit(op, shapes, dtype):
+    args = operands(shapes, dtype)
+    once, four_times = compiled(op)
+    expected = np.asarray(getattr(fm, op)(*args))
+    found = {}
+    for threads in (1, 2, 4, 8):
+        numba.set_num_threads(threads)
+        found["Python", threads] = bits(np.asarray(getattr(fm, op)(*args)))
+        found["njit", threads] = bits(np.asarray(once(tuple(args)), expected.dtype))
+        outs = np.empty((4, *expected.shape), expected.dtype)
+        four_times(tuple(args), outs)
+        for i, out in enumerate(outs):
+            found["prange", threads, i] = bits(np.asarray(out))
+    different = [where for where, result in found.items() if result != bits(expected)]
+    assert not different
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("dtype", DTYPES)
+@every_row
+def test_in_a_forked_child(op, shapes, dtype):
+    args = operands(shapes, dtype)
+    numba.set_num_threads(4)
+    expected = bits(np.asarray(getattr(fm, op)(*args)))
+    child = os.fork()
+    if child == 0:
+        same = False
+        try:
+            same = bits(np.asarray(getattr(fm, op)(*args))) == expected
+        finally:
+            os._exit(0 if same else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert bits(np.asarray(getattr(fm, op)(*args))) == expected
