@@ -1,0 +1,107 @@
+"""Operands that end, or begin, where memory ends: not a byte beside them may be read or written.
+
+The memory around each array is closed by the operating system, so a load that reaches over an
+edge, which would go unseen otherwise, ends the process. Hence a process of its own.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+SETUP = """
+import ctypes, itertools, mmap
+import numpy as np
+import fastmat as fm
+
+libc = ctypes.CDLL(None, use_errno=True)
+PAGE = mmap.PAGESIZE
+kept = []
+
+def fenced(array, at_end):
+    '''A copy of a contiguous array with closed pages on both sides, up against one of them.'''
+    pages = -(-max(array.nbytes, 1) // PAGE)
+    memory = mmap.mmap(-1, (pages + 2) * PAGE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    kept.append(memory)
+    for closed in (start, start + (pages + 1) * PAGE):
+        assert libc.mprotect(ctypes.c_void_p(closed), PAGE, 0) == 0
+    offset = PAGE + (pages * PAGE - array.nbytes if at_end else 0)
+    copy = np.ndarray(array.shape, array.dtype, memory, offset)
+    copy[...] = array
+    return copy
+
+def layouts(shape, dtype, at_end, seed):
+    '''The same numbers, fenced, in several layouts.'''
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 3, shape).astype(dtype)
+    yield fenced(x, at_end)
+    if x.ndim > 1:
+        yield fenced(np.ascontiguousarray(x.swapaxes(-1, -2)), at_end).swapaxes(-1, -2)
+    yield fenced(np.ascontiguousarray(x[..., ::-1]), at_end)[..., ::-1]
+
+def fence_works():
+    x = fenced(np.zeros(3), True)
+    return x.ctypes.data + x.nbytes
+"""
+
+PRODUCTS = """
+reference = {{"matmul": np.matmul, "vecdot": np.vecdot}}
+sizes = {sizes}
+for at_end, dtype, (m, k, n) in itertools.product((True, False), {dtypes}, sizes):
+    def check(op, shape1, shape2):
+        pairs = itertools.product(
+            layouts(shape1, dtype, at_end, 1), layouts(shape2, dtype, at_end, 2)
+        )
+        for x1, x2 in pairs:
+            expected = reference[op](x1, x2)
+            out = fenced(np.zeros_like(expected), at_end) if expected.ndim else None
+            found = getattr(fm, op)(x1, x2, out)
+            assert np.array_equal(found, expected), (op, dtype, x1.shape, x2.shape)
+    check("matmul", (m, k), (k, n))
+    check("matmul", (m, k), (k,))
+    check("matmul", (k,), (k, n))
+    check("matmul", (5, m, k), (5, k, n))
+    check("vecdot", (m, k), (m, k))
+    kept.clear()
+"""
+
+TRANSPOSES = """
+sizes = [1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 33, 64, 67]
+for at_end, dtype, m, n in itertools.product((True, False), {dtypes}, sizes, sizes):
+    for x in layouts((m, n), dtype, at_end, 1):
+        assert np.array_equal(fm.transpose(x, out=fenced(np.zeros((n, m), dtype), at_end)), x.T)
+    square = fenced(np.arange(m * m).reshape(m, m).astype(dtype), at_end)
+    expected = square.T.copy()
+    assert np.array_equal(fm.matrix_transpose(square, out=square), expected)
+    kept.clear()
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="closes pages as Linux does")
+
+
+def run(code):
+    done = subprocess.run(
+        [sys.executable, "-c", SETUP + code], capture_output=True, text=True, timeout=600
+    )
+    return done.returncode, done.stderr[-3000:]
+
+
+def test_the_fence_is_closed():
+    code, _ = run("ctypes.memset(fence_works(), 0, 1)")
+    assert code < 0, "a write beyond an array ended nothing"
+
+
+SMALL = [(1, 1, 1), (2, 3, 5), (7, 8, 9), (13, 17, 16), (16, 16, 16), (3, 40, 31), (33, 5, 2)]
+LARGE = [(97, 101, 103), (150, 90, 2), (2, 90, 150), (3, 5000, 3), (100, 3, 130)]
+
+
+@pytest.mark.parametrize("dtypes", ["f4 f8", "i1 i8", "f2 c8", "? c16 i2"])
+@pytest.mark.parametrize("sizes", [SMALL, LARGE], ids=["small", "large"])
+def test_products(dtypes, sizes):
+    assert run(PRODUCTS.format(dtypes=dtypes.split(), sizes=sizes)) == (0, "")
+
+
+@pytest.mark.parametrize("dtypes", ["i1 i2", "f4 f8", "c16"])
+def test_transposes(dtypes):
+    assert run(TRANSPOSES.format(dtypes=dtypes.split())) == (0, "")
