@@ -1,5 +1,6 @@
 """Kernels are loaded when they are first needed: by a shape, a stack, a user's function."""
 
+import os
 import subprocess
 import sys
 
@@ -112,6 +113,121 @@ for thread in threads:
 for thread in threads:
     thread.join()
 assert not failures, failures
+""")
+
+
+def test_operands_are_not_kept():
+    """A reference that compiled code counts and forgets would keep an array for ever."""
+    run("""
+import gc, sys
+for shapes in [((3, 3), (3, 3)), ((90, 90), (90, 90)), ((6, 90, 90), (6, 90, 90)),
+               ((3, 9000), (9000, 3)), ((900, 90), (90, 3)), ((300, 300), (300,)),
+               ((40, 3, 3), (40, 3, 3))]:
+    for dtype in ("f8", "f2", "c8"):
+        a, b = (x.astype(dtype) for x in operands(*shapes))
+        before = sys.getrefcount(a), sys.getrefcount(b)
+        c = fm.matmul(a, b)
+        assert (sys.getrefcount(a), sys.getrefcount(b)) == before, (shapes, dtype)
+        assert sys.getrefcount(c) == 2
+a, b = operands((90, 90), (90, 90))
+before = sys.getrefcount(a)
+fm.matmul(a, b, out=a)
+assert sys.getrefcount(a) == before
+""")
+
+
+def test_loading_for_a_user_function_can_be_interrupted():
+    run("""
+import pytest
+from numba import njit
+from fastmat.core.compile import Kernel
+
+@njit
+def product(a, b):
+    return fm.matmul(a, b)
+
+load, calls = Kernel.load, []
+def interrupted(self, name):
+    calls.append(name)
+    if len(calls) == 4:
+        raise KeyboardInterrupt
+    return load(self, name)
+Kernel.load = interrupted
+a, b = operands((300, 300), (300, 300))
+with pytest.raises(KeyboardInterrupt):
+    product(a, b)
+assert np.array_equal(product(a, b), a @ b)
+""")
+
+
+def test_a_kernel_that_cannot_be_loaded():
+    run("""
+import time
+import pytest
+from fastmat.core.compile import Kernel
+
+check(*operands((3, 3), (3, 3)))
+load = Kernel.load
+def fail(self, name):
+    raise MemoryError("nothing left")
+Kernel.load = fail
+a, b = operands((300, 300), (300, 300))
+with pytest.raises(RuntimeError, match="product.float64 could not be loaded"):
+    fm.matmul(a, b)
+def interrupt(self, name):
+    raise KeyboardInterrupt
+Kernel.load = interrupt
+with pytest.raises(KeyboardInterrupt):
+    try:
+        fm.matmul(a, b)
+    except RuntimeError:
+        time.sleep(10)
+Kernel.load = load
+check(a, b)
+""")
+
+
+def test_python_and_a_user_function_load_at_once():
+    """Each would wait for the other, if they did not take Numba's lock first."""
+    run("""
+from numba import njit
+
+@njit
+def product(a, b):
+    return fm.matmul(a, b)
+
+a, b = operands((300, 300), (300, 300))
+def from_python():
+    for x in (operands((3, 3), (3, 3))[0], a, np.ones((2, 2), "f4")):
+        fm.matmul(x, x)
+threads = [threading.Thread(target=product, args=(a, b)), threading.Thread(target=from_python)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+""")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_fork_while_another_thread_loads():
+    run("""
+import os, time
+a, b = operands((90, 90), (90, 90))
+fm.matmul(a[:3, :3], b[:3, :3])
+loading = threading.Thread(target=lambda: fm.matmul(a.astype("c16"), b.astype("c16")))
+loading.start()
+time.sleep(0.02)
+child = os.fork()
+if child == 0:
+    try:
+        check(a, b)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0
+loading.join()
+check(a, b)
 """)
 
 

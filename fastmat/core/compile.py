@@ -6,18 +6,21 @@ user's function that multiplies compiles in milliseconds, and one that was cache
 the kernels of the fastmat that is installed when it is loaded.
 
 There are three ways to call a kernel. `call` loads it together with its caller. `call_on_demand`
-leaves it until a shape first needs it: compiled code that finds it missing raises `NotLoaded`,
-and Python loads it and calls again (`retry`). That cannot be done inside a user's function, which
-therefore calls with `call_all`: it loads whatever any shape may need.
+leaves it until a shape first needs it: compiled code then calls back into Python. It cannot do
+that inside a user's function, which may hold the GIL while its threads work, and which therefore
+calls with `call_all`: that loads whatever any shape may need.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import gc
 import importlib
+import os
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -28,18 +31,16 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, errors
 from numba.core.callconv import RETCODE_USEREXC
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
 
 from fastmat.core.cache import KernelCache
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.mathfn import NUMBA_DTYPES
-from fastmat.core.on_demand import NotLoaded
 from fastmat.core.process import settle
 
 Signature = Callable[[types.Type], tuple[types.Type, ...]]
-
-_lock = threading.RLock()
 
 
 def reads(dtype: types.Type, ndim: int) -> types.Array:
@@ -98,7 +99,7 @@ class Kernel:
 
     def load(self, name: str) -> Any:
         """Compile the specialization for the dtype of this name, or load it from the disk."""
-        with _lock:
+        with global_compiler_lock:
             if name not in self._loaded:
                 signature = self.signature(NUMBA_DTYPES[name])
                 self.dispatcher._cache = KernelCache(self.dispatcher.py_func, name)
@@ -107,23 +108,28 @@ class Kernel:
                 result = self.dispatcher.overloads[signature]
                 address = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
                 llvm.add_symbol(self.symbol(name), address)
-                self.cell(name).value = address
                 settle()
                 self._loaded[name] = result
+                self.cell(name).value = address
             return self._loaded[name]
 
     def load_all(self, name: str) -> None:
         """Load the specialization, and all that it may call on demand."""
-        with _lock:
-            if name not in self._complete:
-                self._complete.add(name)
-                for step in self.load(name).reload_init:
-                    if isinstance(step, _Load):
-                        step.kernel().load_all(step.dtype)
+        with global_compiler_lock:
+            found, pending = set(), {(self, name)}
+            while pending:
+                kernel, dtype = pending.pop()
+                found.add((kernel, dtype))
+                if dtype not in kernel._complete:
+                    steps = kernel.load(dtype).reload_init
+                    called = {(x.kernel(), x.dtype) for x in steps if isinstance(x, _Load)}
+                    pending |= called - found
+            for kernel, dtype in found:
+                kernel._complete.add(dtype)
 
     def cell(self, name: str) -> ctypes.c_void_p:
         """Where compiled code finds the address of the specialization; null till it is loaded."""
-        with _lock:
+        with global_compiler_lock:
             if name not in self._cells:
                 self._cells[name] = ctypes.c_void_p()
                 address = ctypes.addressof(self._cells[name])
@@ -197,7 +203,7 @@ def call_all(typingctx, kernel, element, args):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def call_on_demand(typingctx, kernel, element, args):  # type: ignore[no-untyped-def]
-    """Call a kernel that may not be loaded yet: then raise `NotLoaded`, before anything else."""
+    """Call a kernel that is loaded when this call is first made."""
     return _calling(typingctx, kernel, element, args, Kernel.cell, _found_in_cell)
 
 
@@ -254,14 +260,45 @@ def _symbol(context, builder, kernel, name, function_type):  # type: ignore[no-u
 
 
 def _found_in_cell(context, builder, kernel, name, function_type):  # type: ignore[no-untyped-def]
+    module, symbol = builder.module, kernel.symbol(name)
     pointer = function_type.as_pointer()
-    symbol = f"{kernel.symbol(name)}.cell"
-    cell = builder.module.globals.get(symbol) or ir.GlobalVariable(builder.module, pointer, symbol)
-    function = builder.load(cell, typ=pointer)
-    with cgutils.if_unlikely(builder, cgutils.is_null(builder, function)):
-        wanted = kernel.__module__, kernel.__name__, name
-        context.call_conv.return_user_exc(builder, NotLoaded, wanted)
-    return function
+    cell = module.globals.get(f"{symbol}.cell")
+    cell = cell or ir.GlobalVariable(module, pointer, f"{symbol}.cell")
+    function = cgutils.alloca_once_value(builder, builder.load(cell, typ=pointer))
+    with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(function))):
+        load_type = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t])
+        load = cgutils.get_or_insert_function(module, load_type, _LOAD_SYMBOL)
+        builder.call(load, [context.insert_const_string(module, symbol)])
+        builder.store(builder.load(cell, typ=pointer), function)
+        with cgutils.if_unlikely(builder, cgutils.is_null(builder, builder.load(function))):
+            message = f"the kernel {symbol} could not be loaded"
+            context.call_conv.return_user_exc(builder, RuntimeError, (message,))
+    return builder.load(function, typ=pointer)
+
+
+_LOAD_SYMBOL = "fastmat.load_on_demand"
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+def _load_on_demand(symbol: bytes) -> None:
+    """Load the kernel of this symbol for compiled code, which then finds it in its cell, or not."""
+    try:
+        module, name, dtype = symbol.decode().rsplit(".", 2)
+        getattr(importlib.import_module(module), name).load(dtype)
+    except KeyboardInterrupt:  # is due again as soon as the compiled code has returned
+        threading.Timer(0.01, _thread.interrupt_main).start()
+    except BaseException:
+        traceback.print_exc()
+
+
+if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that it does not have
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
+
+llvm.add_symbol(_LOAD_SYMBOL, ctypes.cast(_load_on_demand, ctypes.c_void_p).value)
 
 
 class _Load:

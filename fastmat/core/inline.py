@@ -73,5 +73,13 @@ _OPTIONS = {
 #: Decorator: a function that only kernels call.
 inlined = numba.njit(**_OPTIONS)
 
+#: The same, inlined in any case. LLVM would rather call a long function, and a function that is
+#: called counts references to each array that it gets, which takes longer than a short line.
+always_inlined = numba.njit(**_OPTIONS, forceinline=True)
+
+#: The same for a loop that adds up: its order may change, so that it becomes SIMD. NaN, infinities
+#: and the rounding of single operations keep their meaning.
+reducing = numba.njit(**_OPTIONS, forceinline=True, fastmath={"reassoc", "nsz", "contract"})
+
 #: `numba.extending.overload` for implementations that only kernels call.
 overload = functools.partial(numba_overload, jit_options=_OPTIONS)

@@ -11,7 +11,6 @@ import numpy as np
 from fastmat.core.arrays import Array, as_array, like, native
 from fastmat.core.checks import check_out
 from fastmat.core.dtypes import DType, kernel_name, unsupported
-from fastmat.core.on_demand import NotLoaded, retry
 from fastmat.ops.stacks import each_stack
 
 Entries = dict[Any, Callable[..., None]]  # of a kernel that is loaded, by dtype
@@ -79,11 +78,8 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
             if left[1] == right[0]:
                 result = _plain_result(out, (left[0], right[1]), x1.dtype)
                 if result is not None:
-                    try:
-                        product(x1, x2, result, 1, 0, 0, 0)
-                        return result
-                    except NotLoaded:
-                        pass  # the general way loads what is missing
+                    product(x1, x2, result, 1, 0, 0, 0)
+                    return result
         else:
             result = _plain_vectors(product, x1, x2, out)
             if result is not None:
@@ -117,19 +113,17 @@ def _plain_result(out: Any, shape: tuple[int, ...], dtype: DType) -> Array | Non
 def _plain_vectors(product: Callable[..., None], x1: Array, x2: Array, out: Any) -> Array | None:
     """Matrix times vector or vector times matrix, where nothing has to be converted."""
     left, right = x1.shape, x2.shape
-    result = None
-    try:
-        if len(left) == 2 and right == left[1:]:
-            result = _plain_result(out, left[:1], x1.dtype)
-            if result is not None:
-                product(x1, x2[:, _new], result[:, _new], 1, 0, 0, 0)
-        elif len(right) == 2 and left == right[:1]:
-            result = _plain_result(out, right[1:], x1.dtype)
-            if result is not None:
-                product(x1[_new], x2, result[_new], 1, 0, 0, 0)
-    except NotLoaded:
-        return None  # the general way loads what is missing
-    return result
+    if len(left) == 2 and right == left[1:]:
+        result = _plain_result(out, left[:1], x1.dtype)
+        if result is not None:
+            product(x1, x2[:, _new], result[:, _new], 1, 0, 0, 0)
+        return result
+    if len(right) == 2 and left == right[:1]:
+        result = _plain_result(out, right[1:], x1.dtype)
+        if result is not None:
+            product(x1[_new], x2, result[_new], 1, 0, 0, 0)
+        return result
+    return None
 
 
 def _general(x1: Any, x2: Any, out: Any, dtype: Any) -> Any:
@@ -374,10 +368,7 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
         product = _products[out.dtype] = _entry("matmul", out.dtype)
     if out.size:
         for run in each_stack(a, b, out):
-            try:
-                product(*run)
-            except NotLoaded as missing:
-                retry(product, run, missing)
+            product(*run)
 
 
 def _dot(a: Array, b: Array, out: Array) -> None:
