@@ -2,8 +2,33 @@
 
 from fastmat.core.threads import threads
 from fastmat.ops.matmul import matmul, matvec, vecdot, vecmat
+from fastmat.ops.moments import moments, standardize
+from fastmat.ops.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    normalize,
+    rms_norm,
+)
 from fastmat.ops.transpose import matrix_transpose, transpose
 
 __version__ = "0.1.0"
 
-__all__ = ["matmul", "matrix_transpose", "matvec", "threads", "transpose", "vecdot", "vecmat"]
+__all__ = [
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "matmul",
+    "matrix_transpose",
+    "matvec",
+    "moments",
+    "normalize",
+    "rms_norm",
+    "standardize",
+    "threads",
+    "transpose",
+    "vecdot",
+    "vecmat",
+]

@@ -1,0 +1,13 @@
+"""Block sizes and crossovers of reductions and of what is normalized by them."""
+
+CHUNK = 4096  # numbers of a line that are read at once: they stay in the L1 cache
+FUSED = 65536  # numbers of a group up to which it stays in the L2 cache from reading to writing
+PIECE = 16  # chunks of a longer group that are one task
+LANES = 64  # neighbouring groups that are computed side by side, across lines
+FUSED_LINES = 1024  # lines of LANES numbers up to which a block stays in the L2 cache
+BLOCK_LINES = 256  # lines of LANES numbers that are one task where there are more
+SHORT = 32  # numbers of a group up to which groups are computed side by side in any case
+SERIAL = 1 << 15  # numbers up to which one thread is faster than several
+TASK = 1 << 15  # numbers of the groups that are one task
+STREAMED = 1 << 23  # bytes of output above which stores pass by the caches
+LARGE = 1e30  # factors beyond this are multiplied in float64: float32 could overflow

@@ -1,0 +1,12 @@
+"""What reductions compute, as numbers that compiled code is handed. (Does not import Numba.)"""
+
+# What is measured of a group: center and spread.
+MOMENTS = 0  # mean, sum of squares of deviations from it
+SQUARES = 1  # 0, sum of squares
+MAGNITUDES = 2  # 0, sum of magnitudes
+LARGEST = 3  # 0, largest magnitude
+
+# What the spread of n numbers makes of eps: the factor of a normalized group.
+MEAN_SPREAD = 0  # 1 / sqrt(spread / n + eps)
+NORM = 1  # 1 / max(spread, eps)
+ROOT_NORM = 2  # 1 / max(sqrt(spread), eps)

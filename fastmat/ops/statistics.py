@@ -1,0 +1,128 @@
+"""What the operations on groups of numbers share: arguments, statistics, results."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fastmat.core.arrays import Array, as_array, like, native
+from fastmat.core.checks import check_out
+from fastmat.core.dtypes import DType, kernel_name, unsupported
+from fastmat.ops.groups import ScatteredError, grouped
+
+Axes = tuple[int, ...]
+
+_entries: dict[tuple[str, Any], Callable[..., None]] = {}
+
+
+def measured(array: Array, axes: Axes, kind: int) -> tuple[Array, Array]:
+    """Center and spread in float64 of the groups over some axes, which are kept with length 1."""
+    shape = tuple(1 if i in axes else n for i, n in enumerate(array.shape))
+    center, spread = np.full(shape, np.nan), np.full(shape, np.nan)
+    if array.size:
+        for views in views_of(axes, [array], [center, spread]):
+            entry_of("moments", "statistics", array.dtype)(*views, kind)
+    return center, spread
+
+
+def apply_statistics(
+    array: Array, axes: Axes, parameters: list[Array], target: Array, center: Array, factor: Array
+) -> None:
+    """Normalize by statistics that are known."""
+    if array.size:
+        entry = entry_of("normalization", "affine", array.dtype)
+        for views in views_of(axes, [array, *parameters], [target], [center, factor]):
+            entry(*views)
+
+
+def views_of(
+    axes: Axes, inputs: list[Array], outputs: list[Array], more: list[Array] | None = None
+) -> Iterator[tuple[Array, ...]]:
+    """The arrays as kernels take them; by way of a copy where axes are too scattered."""
+    try:
+        yield from grouped(axes, *inputs, *outputs, *(more or []))
+    except ScatteredError:
+        copies = [np.ascontiguousarray(x) for x in (*inputs, *outputs)]
+        yield from grouped(axes, *copies, *(more or []))
+        for output, copy in zip(outputs, copies[len(inputs) :], strict=True):
+            output[...] = copy
+
+
+def entry_of(module: str, kernel: str, dtype: DType) -> Callable[..., None]:
+    """The entry point of a kernel for a dtype."""
+    entry = _entries.get((kernel, dtype))
+    if entry is None:
+        found = getattr(importlib.import_module(f"fastmat.cpu.{module}"), kernel)
+        entry = _entries[kernel, dtype] = found.entry(dtype)
+    return entry
+
+
+def numbers_of(x: Any, complex_too: bool = False) -> Array:
+    """`x` as an array of floating numbers that kernels can read."""
+    array = as_array(x, "x")
+    if kernel_name(array.dtype) is None:
+        raise unsupported("x", array.dtype)
+    if array.dtype.kind in "biu":
+        return array.astype(np.float64)
+    if array.dtype.kind == "c" and not complex_too:
+        raise TypeError(f"x has dtype {array.dtype}; it must be real")
+    return native(array)
+
+
+def target_for(out: Any, array: Array, others: Any) -> Array:
+    """Where to compute the result: `out` itself, if kernels can write it as they read `array`."""
+    if out is None:
+        return np.empty(array.shape, array.dtype)
+    target = check_out(out, array.shape, array.dtype)
+    same = (
+        target.__array_interface__["data"] == array.__array_interface__["data"]
+        and target.strides == array.strides
+    )
+    direct = (
+        target.dtype == array.dtype
+        and target.flags.aligned
+        and (same or not np.may_share_memory(target, array))
+        and not any(np.may_share_memory(target, np.asarray(x)) for x in others if x is not None)
+    )
+    return target if direct else np.empty(array.shape, array.dtype)
+
+
+def delivered(target: Array, out: Any, x: Any) -> Any:
+    """The result as the caller wants it."""
+    if out is None:
+        return like(target, x)
+    destination = out if isinstance(out, np.ndarray) else np.from_dlpack(out)
+    if not np.may_share_memory(destination, target):
+        np.copyto(destination, target, casting="same_kind")
+    return out
+
+
+def integer(value: Any, name: str) -> int:
+    """The argument of this name as an integer."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; it must be an integer") from None
+
+
+def number(value: Any, name: str) -> float:
+    """The argument of this name as a number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}; it must be a number") from None
+
+
+def compute_dtype(dtype: DType) -> DType:
+    """What kernels compute with for numbers of this dtype."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+def no_parameters(array: Array) -> list[Array]:
+    """Weight and bias that leave everything as it is, even the sign of zero."""
+    shape = (1,) * array.ndim
+    return [np.full(shape, value, compute_dtype(array.dtype)) for value in (1.0, -0.0)]
