@@ -11,6 +11,7 @@ from fastmat.ops.normalization import (
     normalize,
     rms_norm,
 )
+from fastmat.ops.softmax import log_softmax, logsumexp, softmax
 from fastmat.ops.transpose import matrix_transpose, transpose
 
 __version__ = "0.1.0"
@@ -20,12 +21,15 @@ __all__ = [
     "group_norm",
     "instance_norm",
     "layer_norm",
+    "log_softmax",
+    "logsumexp",
     "matmul",
     "matrix_transpose",
     "matvec",
     "moments",
     "normalize",
     "rms_norm",
+    "softmax",
     "standardize",
     "threads",
     "transpose",

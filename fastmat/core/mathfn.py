@@ -61,7 +61,7 @@ def real(dtype):
 
 
 @intrinsic
-def _reinterpret(typingctx, value, dtype):
+def reinterpret(typingctx, value, dtype):
     """The bits of a number as a number of another type of the same size."""
     result = dtype.dtype if isinstance(dtype, types.DType) else dtype.instance_type
 
@@ -73,43 +73,43 @@ def _reinterpret(typingctx, value, dtype):
 
 @inlined
 def float16_to_float32(h):
-    stored = _reinterpret(h, types.uint16)
+    stored = reinterpret(h, types.uint16)
     magnitude = types.uint32(stored & 0x7FFF)
-    scaled = _reinterpret(types.uint32(magnitude << 13), types.float32) * _FLOAT16_SCALE
+    scaled = reinterpret(types.uint32(magnitude << 13), types.float32) * _FLOAT16_SCALE
     special = 0x7F800000 if magnitude >= 0x7C00 else 0
     sign = (stored & 0x8000) << 16
-    return _reinterpret(
-        types.uint32(_reinterpret(scaled, types.uint32) | special | sign), types.float32
+    return reinterpret(
+        types.uint32(reinterpret(scaled, types.uint32) | special | sign), types.float32
     )
 
 
 @inlined
 def float32_to_float16(x):
     """Giesen's float_to_half_fast3_rtne: three cases, all computed, one selected."""
-    stored = _reinterpret(x, types.uint32)
+    stored = reinterpret(x, types.uint32)
     magnitude = types.uint32(stored & 0x7FFFFFFF)
     overflow = 0x7E00 if magnitude > 0x7F800000 else 0x7C00
-    shifted = _reinterpret(magnitude, types.float32) + np.float32(0.5)  # aligns the subnormal bits
-    subnormal = _reinterpret(shifted, types.uint32) - 0x3F000000
+    shifted = reinterpret(magnitude, types.float32) + np.float32(0.5)  # aligns the subnormal bits
+    subnormal = reinterpret(shifted, types.uint32) - 0x3F000000
     odd = (magnitude >> 13) & 1
     normal = (magnitude + odd + 0xFFF - (112 << 23)) >> 13
     finite = subnormal if magnitude < 113 << 23 else normal
     rounded = overflow if magnitude >= 143 << 23 else finite
-    return _reinterpret(types.uint16(rounded | (stored >> 16 & 0x8000)), float16)
+    return reinterpret(types.uint16(rounded | (stored >> 16 & 0x8000)), float16)
 
 
 @inlined
 def bfloat16_to_float32(h):
-    return _reinterpret(types.uint32(_reinterpret(h, types.uint16) << 16), types.float32)
+    return reinterpret(types.uint32(reinterpret(h, types.uint16) << 16), types.float32)
 
 
 @inlined
 def float32_to_bfloat16(x):
-    stored = _reinterpret(x, types.uint32)
+    stored = reinterpret(x, types.uint32)
     rounded = (stored + 0x7FFF + (stored >> 16 & 1)) >> 16
     quiet = stored >> 16 | 0x40
     is_nan = (stored & 0x7FFFFFFF) > 0x7F800000
-    return _reinterpret(types.uint16(quiet if is_nan else rounded), bfloat16)
+    return reinterpret(types.uint16(quiet if is_nan else rounded), bfloat16)
 
 
 def widen(value):
@@ -124,7 +124,7 @@ def _widen(value):
     if value == bfloat16:
         return lambda value: bfloat16_to_float32(value)
     if value == boolean:
-        return lambda value: types.uint8(_reinterpret(value, types.uint8) != 0)
+        return lambda value: types.uint8(reinterpret(value, types.uint8) != 0)
     wide = accumulator(value)
     return lambda value: wide(value)
 
@@ -142,7 +142,7 @@ def _narrow(value, dtype):
     if stored == bfloat16:
         return lambda value, dtype: float32_to_bfloat16(types.float32(value))
     if stored == boolean:
-        return lambda value, dtype: _reinterpret(types.uint8(value), boolean)
+        return lambda value, dtype: reinterpret(types.uint8(value), boolean)
     return lambda value, dtype: stored(value)
 
 

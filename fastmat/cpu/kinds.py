@@ -10,3 +10,8 @@ LARGEST = 3  # 0, largest magnitude
 MEAN_SPREAD = 0  # 1 / sqrt(spread / n + eps)
 NORM = 1  # 1 / max(spread, eps)
 ROOT_NORM = 2  # 1 / max(sqrt(spread), eps)
+
+# What is made of the exponentials of a group.
+SOFTMAX = 0  # exp(x) / sum(exp(x))
+LOG_SOFTMAX = 1  # its logarithm
+LOGSUMEXP = 2  # log(sum(exp(x)))

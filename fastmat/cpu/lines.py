@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 from fastmat.core.inline import always_inlined, inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, widen
 from fastmat.cpu.blocking import CACHE_LINE
+from fastmat.cpu.blocking_reductions import STREAMED
 from fastmat.cpu.views import part
 
 i8, i64 = ir.IntType(8), ir.IntType(64)
@@ -126,6 +127,12 @@ def as_read(typingctx, line):
         return impl_ret_borrowed(context, builder, result, args[0])
 
     return result(line), codegen
+
+
+@inlined
+def is_streamed(out):
+    """Whether stores to an output pass by the caches: it would not stay there anyway."""
+    return out.size * out.itemsize > STREAMED
 
 
 @always_inlined

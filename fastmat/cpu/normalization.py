@@ -23,11 +23,10 @@ from fastmat.cpu.blocking_reductions import (
     LANES,
     LARGE,
     SERIAL,
-    STREAMED,
     TASK,
 )
 from fastmat.cpu.kinds import MEAN_SPREAD, ROOT_NORM
-from fastmat.cpu.lines import across, loaded, own, store
+from fastmat.cpu.lines import across, is_streamed, loaded, own, store
 from fastmat.cpu.moments import (
     FLOATS,
     chunk,
@@ -150,11 +149,6 @@ def _factor(spread, n, rule, eps):
     return 1 / (eps if norm < eps else norm)
 
 
-@inlined
-def _is_streamed(out):
-    return out.size * out.itemsize > STREAMED
-
-
 @task
 def _groups(args, slot, index):
     x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers = args
@@ -167,7 +161,7 @@ def _groups(args, slot, index):
         center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0] = mean, scale
         for c in range(count):
             _write_chunk(x, weight, bias, out, o, i, c, mean, scale, buffers, slot)
-    if _is_streamed(out):
+    if is_streamed(out):
         store_fence()
 
 
@@ -180,7 +174,7 @@ def _write_pieces(args, slot, index):
         o, i = g // x.shape[1], g % x.shape[1]
         mean, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
         _write_chunk(x, weight, bias, out, o, i, c, mean, scale, buffers, slot)
-    if _is_streamed(out):
+    if is_streamed(out):
         store_fence()
 
 
@@ -192,7 +186,7 @@ def _write_chunk(x, weight, bias, out, o, i, c, center, factor, buffers, slot):
     b = loaded(chunk(bias, o, i, c, x.shape), own(buffers, slot, 2))
     result = part(own(buffers, slot, 3), 0, numbers.shape[0])
     _normalize_line(numbers, center, factor, w, b, result)
-    store(result, chunk(out, o, i, c, x.shape), _is_streamed(out))
+    store(result, chunk(out, o, i, c, x.shape), is_streamed(out))
 
 
 @always_inlined
@@ -239,8 +233,8 @@ def _blocks(args, slot, index):
             factors[k] = _factor(factors[k], n, rule, eps)
             center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
         _normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers)
-        store_block(numbers, out, o, i, width, 0, n, _is_streamed(out))
-    if _is_streamed(out):
+        store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
+    if is_streamed(out):
         store_fence()
 
 
@@ -257,8 +251,8 @@ def _write_blocks(args, slot, index):
     numbers = own(buffers, slot, 0)
     load_block(x, o, i, width, first, lines, numbers)
     _normalize_block(x, weight, bias, o, i, width, first, lines, centers, factors, numbers)
-    store_block(numbers, out, o, i, width, first, lines, _is_streamed(out))
-    if _is_streamed(out):
+    store_block(numbers, out, o, i, width, first, lines, is_streamed(out))
+    if is_streamed(out):
         store_fence()
 
 
