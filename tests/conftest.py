@@ -22,6 +22,9 @@ settings.register_profile("long", parent=settings.get_profile("ci"), max_example
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+collect_ignore = ["fuzz_arguments.py"]  # a command, which needs Atheris
+
+
 def pytest_collection_modifyitems(items):
     """Tests of one dtype come first, those that take many after them.
 
