@@ -3,4 +3,10 @@
 
 def register():
     """Tell Numba about fastmat. Numba calls this itself, through its entry point."""
-    from fastmat.overloads import matmul, transpose  # noqa: F401
+    from fastmat.overloads import (  # noqa: F401
+        matmul,
+        moments,
+        normalization,
+        softmax,
+        transpose,
+    )

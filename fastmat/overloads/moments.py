@@ -1,0 +1,117 @@
+"""`moments` and `standardize` inside ``@njit``."""
+
+import math
+
+import numpy as np
+from numba.extending import overload
+
+from fastmat.core.compile import call_all
+from fastmat.core.inline import inlined
+from fastmat.core.mathfn import NUMBA_DTYPES
+from fastmat.cpu.kinds import MOMENTS
+from fastmat.cpu.moments import statistics
+from fastmat.cpu.normalization import affine
+from fastmat.ops import moments as ops
+from fastmat.ops.moments import Moments
+from fastmat.ops.statistics import compute_dtype
+from fastmat.overloads.groups import (
+    constant,
+    constant_axes,
+    floating,
+    in_slots,
+    is_joined,
+    kept_only,
+    plan,
+    ready,
+    statistics_shape,
+    writer,
+)
+
+
+def _measure(x, dtype, axes):
+    """A function of x: mean, and sum of squares of deviations, with length 1 along the axes."""
+    slots = plan(x.ndim, axes)
+    read, full = ready(x, dtype, is_joined(slots)), in_slots(slots)
+    shape_of = statistics_shape(x.ndim, axes)
+
+    def measure(x):
+        shape = shape_of(x)
+        center, spread = np.full(shape, np.nan), np.full(shape, np.nan)
+        if x.size:
+            a = full(read(x))
+            call_all(statistics, a.dtype, (a, full(center), full(spread), MOMENTS))
+        return center, spread
+
+    return inlined(measure)
+
+
+@inlined
+def _divide(total, divisor):
+    """Variances in place of sums of squares."""
+    flat = total.reshape(total.size)
+    for g in range(flat.shape[0]):
+        flat[g] /= divisor
+
+
+@overload(ops.moments, prefer_literal=True)
+def _moments(x, axis=None, correction=0, keepdims=False):
+    dtype = floating(x)
+    axes = constant_axes(axis, x.ndim)
+    item = NUMBA_DTYPES[dtype.name]
+    measure = _measure(x, dtype, axes)
+    kept = tuple(axis for axis in range(x.ndim) if axis not in axes)
+    keep = constant(keepdims, "keepdims", bool)
+    reduced = kept_only(x.ndim, kept, keep)
+
+    @inlined
+    def measured(x, correction):
+        mean, total = measure(x)
+        count = x.size / max(mean.size, 1)
+        _divide(total, max(count - correction, 0.0))
+        return mean, total
+
+    if not kept and not keep:
+
+        def moments(x, axis=None, correction=0, keepdims=False):
+            mean, variance = measured(x, correction)
+            return Moments(item(mean.item()), item(variance.item()))
+
+    else:
+
+        def moments(x, axis=None, correction=0, keepdims=False):
+            mean, variance = measured(x, correction)
+            return Moments(reduced(mean).astype(item), reduced(variance).astype(item))
+
+    return moments
+
+
+@overload(ops.standardize, prefer_literal=True)
+def _standardize(x, axis=None, correction=0, out=None):
+    dtype = floating(x)
+    axes = constant_axes(axis, x.ndim)
+    slots = plan(x.ndim, axes)
+    joined = is_joined(slots)
+    measure, read = _measure(x, dtype, axes), ready(x, dtype, joined)
+    full, nothing = in_slots(slots), in_slots(slots, ())
+    item = NUMBA_DTYPES[compute_dtype(dtype).name]
+
+    @inlined
+    def run(arguments, extra, target):
+        if target.size:
+            a, b = full(arguments[0]), full(target)
+            one, zero = np.full((), item(1.0), item), np.full((), item(-0.0), item)
+            statistics = full(extra[0]), full(extra[1])
+            call_all(affine, a.dtype, (a, nothing(one), nothing(zero), b, *statistics))
+
+    write = writer(x, out, dtype, joined, run)
+
+    def standardize(x, axis=None, correction=0, out=None):
+        mean, factor = measure(x)
+        count = x.size / max(mean.size, 1)
+        _divide(factor, max(count - correction, 0.0))
+        flat = factor.reshape(factor.size)
+        for g in range(flat.shape[0]):
+            flat[g] = 1 / math.sqrt(flat[g])
+        return write((read(x),), (mean, factor), x, out)
+
+    return standardize
