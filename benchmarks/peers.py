@@ -17,13 +17,17 @@ import timeit
 import numpy as np
 
 from fastmat.comparisons import checks, inputs, libraries
-from fastmat.comparisons.cases import Case
+from fastmat.comparisons.cases import PARAMETERS, Case
 
 # The last parameter of every benchmark. What a library cannot do, or is not installed for, is n/a.
 LIBRARIES = ("fastmat", "fastmat-serial", "numpy", "torch")
 
 PAUSE = 0.15  # seconds until the idle threads of another library have stopped spinning
 BLOCK = 0.05  # seconds to time at a time
+
+# PyTorch sums float32 in float32: 10 times what fastmat is held to were seen, of batch norm with
+# channels last. There it may be this many times as far off; fastmat may not.
+PEERS_ROOM = 100
 
 _CALLS = {
     "fastmat": libraries.fastmat_call,
@@ -92,7 +96,9 @@ class Work:
     def check(self, expected: np.ndarray) -> None:
         """Raise if the output is further from `expected` than rounding permits."""
         error = checks.error(self.case, self.arrays, self.out, expected)
-        if error > 1:
+        lenient = self.library == "torch" and self.case.op in PARAMETERS
+        room = PEERS_ROOM if lenient else 1
+        if error > room:
             raise AssertionError(f"error {error:.3g} times what rounding permits")
 
 
