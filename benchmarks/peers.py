@@ -25,9 +25,10 @@ LIBRARIES = ("fastmat", "fastmat-serial", "numpy", "torch")
 PAUSE = 0.15  # seconds until the idle threads of another library have stopped spinning
 BLOCK = 0.05  # seconds to time at a time
 
-# PyTorch sums float32 in float32: 10 times what fastmat is held to were seen, of batch norm with
-# channels last. There it may be this many times as far off; fastmat may not.
-PEERS_ROOM = 100
+# How many times as far off as fastmat PyTorch may be in operations on groups of numbers. It sums
+# float32 in float32 (10 times were seen, of batch norm with channels last), and float16 is rounded
+# at each step of what is composed of its functions (900 times were seen).
+TORCH_ROOM = 10_000
 
 _CALLS = {
     "fastmat": libraries.fastmat_call,
@@ -97,7 +98,7 @@ class Work:
         """Raise if the output is further from `expected` than rounding permits."""
         error = checks.error(self.case, self.arrays, self.out, expected)
         lenient = self.library == "torch" and self.case.op in PARAMETERS
-        room = PEERS_ROOM if lenient else 1
+        room = TORCH_ROOM if lenient else 1
         if error > room:
             raise AssertionError(f"error {error:.3g} times what rounding permits")
 

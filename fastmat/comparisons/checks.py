@@ -46,9 +46,9 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
 
     NumPy's own result is not held against it: sums in the dtype of `x` may be further off.
 
-    - y = xhat * weight + bias may be off by 8 eps (|xhat * weight| + |bias| + 1), where the 1
-      is for the mean, which is as exact as numbers of order 1 are. Other results are of
-      that kind, with bias 0: means and variances, logarithms, which are x - log(sum(exp(x))).
+    - y = xhat * weight + bias may be off by 8 eps (|xhat * weight| + |bias| + 1), where the 1 is
+      for what the mean of numbers of order 1 is rounded by. So may means, variances and
+      logarithms, with a bias of 0.
     - softmax: exp(x - max) inherits the rounding of its argument, so y may be off by
       (8 + |x - max|) eps y.
     - float16 is computed in float32 (eps is that of float32) and rounded once, to half a unit
@@ -69,7 +69,7 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     bound = np.finfo(np.float32 if half else result.dtype).eps * allowed
     if half:
         finfo = np.finfo(np.float16)
-        bound += finfo.eps / 2 * size + finfo.smallest_subnormal / 2
+        bound += float(finfo.eps) / 2 * size + float(finfo.smallest_subnormal) / 2
     return _largest_ratio(np.abs(result.astype(np.float64) - exact), bound)
 
 
