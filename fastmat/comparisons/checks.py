@@ -54,7 +54,8 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     - float16 is computed in float32 (eps is that of float32) and rounded once, to half a unit
       in the last place.
     """
-    wide_arrays = tuple(array.astype(np.float64) for array in arrays)
+    # contiguous, so that NumPy sums pairwise along rows, and not one by one down columns
+    wide_arrays = tuple(np.ascontiguousarray(array, np.float64) for array in arrays)
     wide_case = replace(case, dtype="float64")
     exact = libraries.output(wide_case, wide_arrays)
     libraries.numpy_call(wide_case, wide_arrays, exact)()
