@@ -17,13 +17,18 @@ import timeit
 import numpy as np
 
 from fastmat.comparisons import checks, inputs, libraries
-from fastmat.comparisons.cases import Case
+from fastmat.comparisons.cases import PARAMETERS, Case
 
 # The last parameter of every benchmark. What a library cannot do, or is not installed for, is n/a.
 LIBRARIES = ("fastmat", "fastmat-serial", "numpy", "torch")
 
 PAUSE = 0.15  # seconds until the idle threads of another library have stopped spinning
 BLOCK = 0.05  # seconds to time at a time
+
+# How many times as far off as fastmat PyTorch may be in operations on groups of numbers. It sums
+# float32 in float32 (10 times were seen, of batch norm with channels last), and float16 is rounded
+# at each step of what is composed of its functions (900 times were seen).
+TORCH_ROOM = 10_000
 
 _CALLS = {
     "fastmat": libraries.fastmat_call,
@@ -65,6 +70,7 @@ class Work:
         require(library)
         set_threads(library)
         self.case = case
+        self.library = library
         self.arrays = inputs.operands(case)
         self.in_place = in_place
         self.out = self.arrays[0] if in_place else libraries.output(case, self.arrays)
@@ -83,13 +89,17 @@ class Work:
         expected = self.expected()
         if not self.in_place:
             checks.poison(self.out)
-        self.call()
+        returned = self.call()
+        if self.library == "torch":  # some of its functions cannot be given an output
+            self.out = returned.numpy()
         self.check(expected)
 
     def check(self, expected: np.ndarray) -> None:
         """Raise if the output is further from `expected` than rounding permits."""
         error = checks.error(self.case, self.arrays, self.out, expected)
-        if error > 1:
+        lenient = self.library == "torch" and self.case.op in PARAMETERS
+        room = TORCH_ROOM if lenient else 1
+        if error > room:
             raise AssertionError(f"error {error:.3g} times what rounding permits")
 
 

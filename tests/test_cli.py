@@ -10,7 +10,7 @@ from fastmat import cli
 from fastmat.commands import compare, info, warmup
 from fastmat.commands.console import Console
 from fastmat.comparisons import checks, inputs, libraries, record, report, timing
-from fastmat.comparisons.cases import CASES, Case, select
+from fastmat.comparisons.cases import CASES, PARAMETERS, Case, on_groups, select
 
 TINY = (
     Case("products", "matmul", "float32", ((5, 7), (7, 3))),
@@ -146,6 +146,45 @@ def test_the_check_allows_rounding_and_nothing_more():
     lower_precision = (arrays[0].astype(np.float16) @ arrays[1].astype(np.float16)).astype("f4")
     assert checks.error(case, arrays, lower_precision, expected) > 1
     assert checks.error(case, arrays, np.full_like(expected, np.nan), expected) > 1
+
+
+def small_case_of(op, dtype, layout="C"):
+    options = {
+        "rms_norm": (("eps", 1e-6),),
+        "group_norm": (("num_groups", 2),),
+        "batch_norm": (("training", True),),
+    }
+    return on_groups("", op, dtype, (5, 6, 7, 4), options.get(op, ()), layout=layout)
+
+
+@pytest.mark.parametrize("layout", ["C", "channels-last"])
+@pytest.mark.parametrize("op", PARAMETERS)
+def test_libraries_agree_on_what_is_computed_of_groups(op, layout):
+    case = small_case_of(op, "float32", layout)
+    arrays = inputs.operands(case)
+    assert arrays[0].flags.c_contiguous == (layout == "C")
+    expected, result = libraries.output(case, arrays), libraries.output(case, arrays)
+    libraries.numpy_call(case, arrays, expected)()
+    checks.poison(result)
+    assert checks.error(case, arrays, result, expected) > 1
+    libraries.fastmat_call(case, arrays, result)()
+    assert checks.error(case, arrays, result, expected) <= 1
+    torch = libraries.torch_call(case, arrays, np.full_like(result, np.nan))
+    if torch is not None:
+        assert checks.error(case, arrays, torch().numpy(), expected) <= 1
+
+
+@pytest.mark.parametrize("op", PARAMETERS)
+def test_the_check_of_groups_sees_the_last_bits(op):
+    case = small_case_of(op, "float32")
+    arrays = inputs.operands(case)
+    expected = libraries.output(case, arrays)
+    libraries.numpy_call(case, arrays, expected)()
+    lower_precision = expected.astype(np.float16).astype(np.float32)
+    assert checks.error(case, arrays, lower_precision, expected) > 1
+    off = expected.copy()
+    off.flat[3] += 1e-4 * max(abs(off.flat[3]), 0.1)
+    assert checks.error(case, arrays, off, expected) > 1
 
 
 def test_losses_are_told():

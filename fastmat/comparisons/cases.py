@@ -7,6 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Shape = tuple[int, ...]
+Options = tuple[tuple[str, object], ...]
+
+# The operations on groups of numbers, and what they call their operands after the first, `x`.
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "layer_norm": ("weight", "bias"),
+    "rms_norm": ("weight",),
+    "group_norm": ("weight", "bias"),
+    "instance_norm": ("weight", "bias"),
+    "batch_norm": ("running_mean", "running_var", "weight", "bias"),
+    "normalize": (),
+    "moments": (),
+    "standardize": (),
+    "softmax": (),
+    "log_softmax": (),
+    "logsumexp": (),
+}
 
 
 @dataclass(frozen=True)
@@ -26,9 +42,12 @@ class Case:
     axes
         The permutation of a transpose, where it does not simply reverse the axes.
     layout
-        ``"C"``, or ``"reversed"`` for views with negative strides along both last axes.
+        ``"C"``; ``"reversed"`` for views with negative strides along both last axes;
+        ``"channels-last"`` where the second axis of the first operand is the innermost in memory.
     source
         ``"random"``, or ``"photo"``: the first operand holds the pixels of a photograph.
+    options
+        Names and values of the other arguments, which every library is given.
     note
         What the row stands for, where operation and shapes do not say it.
     quick
@@ -42,17 +61,35 @@ class Case:
     axes: tuple[int, ...] | None = None
     layout: str = "C"
     source: str = "random"
+    options: Options = ()
     note: str = ""
     quick: bool = False
 
     @property
     def title(self) -> str:
         """The row in words: operation and shapes."""
-        shapes = " @ ".join("×".join(map(str, shape)) for shape in self.shapes)
+        shown = self.shapes[:1] if self.op in PARAMETERS else self.shapes
+        shapes = " @ ".join("×".join(map(str, shape)) for shape in shown)
         if self.op == "vecdot":
             shapes = shapes.replace(" @ ", " · ")
         note = f", {self.note}" if self.note else ""
         return f"{self.op} {shapes}{note}"
+
+
+def on_groups(
+    group: str, op: str, dtype: str, shape: Shape, options: Options = (), **keywords: object
+) -> Case:
+    """An operation on groups of the numbers of an `x` of this shape, with all its operands."""
+    if op in ("layer_norm", "rms_norm"):
+        length = shape[-1]
+        options = (("normalized_shape", (length,)), *options)
+    elif PARAMETERS[op]:
+        length = shape[1]  # one number for each channel
+    else:
+        length = 0
+        options = (("axis", -1), *options)
+    shapes = (shape, *[(length,)] * len(PARAMETERS[op]))
+    return Case(group, op, dtype, shapes, options=options, **keywords)  # type: ignore[arg-type]
 
 
 def _product(
@@ -168,6 +205,57 @@ TRANSPOSES = (
     Case("transposed copies", "matrix_transpose", "float64", ((40000, 4, 4),), quick=True),
 )
 
+# Many groups in cache, one that does not fit, and very short ones.
+_GROUPS = ((8192, 1024), (1, 10**7), (10**6, 8))
+_TABLE = _GROUPS[0]
+_IMAGES = (64, 64, 56, 56)
+_RMS: Options = (("eps", 1e-6),)  # by default it depends on the dtype
+_TRAINING: Options = (("training", True),)
+_INFERENCE: Options = (("training", False),)
+
+NORMALIZATIONS = (
+    *(
+        on_groups("normalization", "layer_norm", "float32", shape, quick=shape == _TABLE)
+        for shape in _GROUPS
+    ),
+    on_groups("normalization", "layer_norm", "float64", _TABLE),
+    on_groups("normalization", "layer_norm", "float16", _TABLE),
+    on_groups("normalization", "layer_norm", "float32", (8, 16), note="one call"),
+    *(on_groups("normalization", "rms_norm", "float32", shape, _RMS) for shape in _GROUPS),
+    on_groups("normalization", "group_norm", "float32", _IMAGES, (("num_groups", 32),)),
+    on_groups("normalization", "instance_norm", "float32", _IMAGES),
+    on_groups(
+        "normalization", "batch_norm", "float32", _IMAGES, _TRAINING, note="training", quick=True
+    ),
+    on_groups(
+        "normalization",
+        "batch_norm",
+        "float32",
+        _IMAGES,
+        _TRAINING,
+        layout="channels-last",
+        note="training, NHWC",
+    ),
+    on_groups("normalization", "batch_norm", "float32", _IMAGES, _INFERENCE, note="inference"),
+    on_groups("normalization", "normalize", "float32", _TABLE),
+)
+
+MOMENTS = (
+    on_groups("moments", "moments", "float32", _TABLE, quick=True),
+    on_groups("moments", "standardize", "float32", _TABLE),
+)
+
+SOFTMAX = (
+    *(
+        on_groups("softmax", op, "float32", shape, quick=op == "softmax" and shape == _TABLE)
+        for op in ("softmax", "log_softmax")
+        for shape in _GROUPS
+    ),
+    on_groups("softmax", "softmax", "float64", _TABLE),
+    on_groups("softmax", "softmax", "float32", (8, 16), note="one call"),
+    on_groups("softmax", "logsumexp", "float32", _TABLE),
+)
+
 # The photograph has 600 rows of 512 pixels of three colours.
 PHOTO = (
     Case(
@@ -208,7 +296,19 @@ PHOTO = (
     ),
 )
 
-CASES = (*SQUARES, *SHAPES, *DTYPES, *BATCHES, *VIEWS, *VECTORS, *TRANSPOSES, *PHOTO)
+CASES = (
+    *SQUARES,
+    *SHAPES,
+    *DTYPES,
+    *BATCHES,
+    *VIEWS,
+    *VECTORS,
+    *TRANSPOSES,
+    *NORMALIZATIONS,
+    *MOMENTS,
+    *SOFTMAX,
+    *PHOTO,
+)
 
 
 def select(quick: bool, ops: Sequence[str] | None) -> list[Case]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 import fastmat
-from fastmat.comparisons.cases import Case
+from fastmat.comparisons import by_numpy
+from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
 Call = Callable[[], object]
 
 
 def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
-    """NumPy's way, into a preallocated output."""
+    """NumPy's way, or SciPy's where NumPy has no function, into a preallocated output."""
+    if case.op in PARAMETERS:
+        function = getattr(by_numpy, case.op)
+        return partial(function, arrays[0], out=out, **_keywords(case, arrays))
     if case.op in ("transpose", "matrix_transpose"):
         return partial(np.copyto, out, _permuted(case, arrays[0]))
     function = getattr(np, case.op, None)
@@ -31,17 +35,34 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     function = getattr(fastmat, case.op)
     if case.op == "transpose":
         return partial(function, arrays[0], case.axes, out)
+    if case.op == "moments":
+        return partial(_store_moments, arrays[0], out, **_keywords(case, arrays))
+    if case.op in PARAMETERS:
+        return partial(function, arrays[0], out=out, **_keywords(case, arrays))
     return partial(function, *arrays, out)
 
 
+def _store_moments(x: Array, out: Array, **keywords: Any) -> None:
+    out[0], out[1] = fastmat.moments(x, **keywords)
+
+
 def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None:
-    """PyTorch's way, where it is installed and can do it at all."""
+    """PyTorch's way, where it is installed and can do it at all.
+
+    The call returns the tensor that holds the result: the output, but a new one where PyTorch's
+    function cannot be given an output.
+    """
     if importlib.util.find_spec("torch") is None or case.layout == "reversed":
         return None
     import torch
 
     tensors: list[Any] = [torch.from_numpy(array) for array in arrays]
     result = torch.from_numpy(out)
+    if case.op in PARAMETERS:
+        from fastmat.comparisons import by_torch
+
+        function = getattr(by_torch, case.op)
+        return partial(function, tensors[0], out=result, **_keywords(case, tensors))
     if case.op in ("transpose", "matrix_transpose"):
         return partial(result.copy_, tensors[0].permute(_axes(case)))
     if case.op != "matmul" or case.dtype == "bool":
@@ -49,8 +70,18 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
     return partial(torch.matmul, *tensors, out=result)
 
 
+def _keywords(case: Case, operands: Sequence[Any]) -> dict[str, Any]:
+    """The operands after the first, and the other arguments, by name."""
+    return dict(zip(PARAMETERS[case.op], operands[1:], strict=True)) | dict(case.options)
+
+
 def output(case: Case, arrays: tuple[Array, ...]) -> Array:
-    """An uninitialized output for the case."""
+    """An uninitialized output for the case. Mean and variance are its first and second half."""
+    if case.op in PARAMETERS:
+        first = arrays[0]
+        if case.op == "moments":
+            return np.empty((2, *first.shape[:-1]), first.dtype)
+        return np.empty_like(first[..., 0] if case.op == "logsumexp" else first)
     shapes = [array.shape for array in arrays]
     if case.op == "matmul":
         shape = (*shapes[0][:-1], shapes[1][-1])

@@ -1,0 +1,108 @@
+"""Operations on groups of numbers as one composes them of NumPy's, temporaries and all.
+
+Each has the name and the arguments of fastmat's. Where SciPy has the function, it is SciPy's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from fastmat.comparisons.inputs import Array
+
+
+def layer_norm(
+    x: Array,
+    *,
+    normalized_shape: tuple[int, ...],
+    weight: Array,
+    bias: Array,
+    out: Array,
+    eps: float = 1e-5,
+) -> None:
+    axes = tuple(range(-len(normalized_shape), 0))
+    np.add(_standardized(x, axes, eps) * weight, bias, out=out)
+
+
+def rms_norm(
+    x: Array, *, normalized_shape: tuple[int, ...], weight: Array, eps: float, out: Array
+) -> None:
+    axes = tuple(range(-len(normalized_shape), 0))
+    square = np.mean(x * x, axes, keepdims=True)
+    np.multiply(x / np.sqrt(square + eps), weight, out=out)
+
+
+def group_norm(
+    x: Array, *, num_groups: int, weight: Array, bias: Array, out: Array, eps: float = 1e-5
+) -> None:
+    groups = x.reshape(len(x), num_groups, -1)
+    standardized = _standardized(groups, -1, eps).reshape(x.shape)
+    np.add(standardized * _by_channel(weight, x), _by_channel(bias, x), out=out)
+
+
+def instance_norm(x: Array, *, weight: Array, bias: Array, out: Array, eps: float = 1e-5) -> None:
+    standardized = _standardized(x, tuple(range(2, x.ndim)), eps)
+    np.add(standardized * _by_channel(weight, x), _by_channel(bias, x), out=out)
+
+
+def batch_norm(
+    x: Array,
+    *,
+    running_mean: Array,
+    running_var: Array,
+    weight: Array,
+    bias: Array,
+    training: bool,
+    out: Array,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> None:
+    mean, variance = running_mean, running_var
+    if training:
+        axes = (0, *range(2, x.ndim))
+        mean, variance = x.mean(axes), x.var(axes)
+        count = x.size // x.shape[1]
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (variance * (count / (count - 1)) - running_var)
+    standardized = (x - _by_channel(mean, x)) / np.sqrt(_by_channel(variance, x) + eps)
+    np.add(standardized * _by_channel(weight, x), _by_channel(bias, x), out=out)
+
+
+def normalize(x: Array, *, axis: int, out: Array, eps: float = 1e-12) -> None:
+    norm = np.linalg.norm(x, axis=axis, keepdims=True)
+    np.divide(x, np.maximum(norm, eps), out=out)
+
+
+def moments(x: Array, *, axis: int, out: Array) -> None:
+    np.mean(x, axis, out=out[0])
+    np.var(x, axis, out=out[1])
+
+
+def standardize(x: Array, *, axis: int, out: Array) -> None:
+    mean = x.mean(axis, keepdims=True)
+    np.divide(x - mean, x.std(axis, keepdims=True), out=out)
+
+
+def softmax(x: Array, *, axis: int, out: Array) -> None:
+    np.copyto(out, special.softmax(x, axis))
+
+
+def log_softmax(x: Array, *, axis: int, out: Array) -> None:
+    np.copyto(out, special.log_softmax(x, axis))
+
+
+def logsumexp(x: Array, *, axis: int, out: Array) -> None:
+    np.copyto(out, special.logsumexp(x, axis))
+
+
+def _standardized(x: Array, axes: Any, eps: float) -> Array:
+    mean = x.mean(axes, keepdims=True)
+    variance = x.var(axes, keepdims=True)
+    return (x - mean) / np.sqrt(variance + eps)
+
+
+def _by_channel(parameter: Array, x: Array) -> Array:
+    """One number for each channel, to be broadcast against ``(N, C, *spatial)``."""
+    return parameter.reshape(-1, *[1] * (x.ndim - 2))
