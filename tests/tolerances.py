@@ -48,7 +48,6 @@ def product_bound(product):
     return bound
 
 
-PIECE = 256  # numbers that a kernel certainly takes as one piece, with one mean
 _EPS64 = np.longdouble(np.finfo("f8").eps)
 
 
@@ -63,12 +62,22 @@ def _mean_error(size, n):
 def _variance_error(n, shift):
     """Relative error of a sum of squared deviations, for means off by `shift` deviations.
 
-    Each square is off by 3u and their sum by (n - 1) · u. Around a mean that is off by e, the
-    sum is too large by n · e², of second order. Where pieces of which each has its own mean are
-    combined, their squared differences enter as well, off by 2 · e times the difference, which
-    by Cauchy and Schwarz is at most e deviations (Chan, Golub and LeVeque, 1983, equation 1.5).
+    Pieces of a group, each with a mean of its own, are combined: squared differences of their
+    means enter, off by 2 · e times the difference where means are off by e. By Cauchy and
+    Schwarz that is of first order, 2 · e deviations, on top of what there is in one piece
+    (Chan, Golub and LeVeque, 1983, equation 1.5).
     """
-    return (n + 8) * _EPS64 + shift * shift + (2 * shift if n > PIECE else 0)
+    return (n + 8) * _EPS64 + shift * shift + 2 * shift
+
+
+def variance_of_one_piece(n, ratio):
+    """The same for numbers with one mean, which is `ratio` deviations from 0.
+
+    Each square is off by 3u and their sum by (n - 1) · u. Around a mean that is off by e, the
+    sum is too large by n · e², of second order.
+    """
+    shift = n * _EPS64 * (ratio + 1)
+    return (n + 8) * _EPS64 + 2 * shift * shift
 
 
 def rounding_bound(value, bound, dtype):
@@ -143,8 +152,7 @@ def moments_bounds(moments):
         mean = _mean_error(moments.size, moments.n)
         deviation = np.sqrt(moments.variance)
         variance = (moments.n + 8) * _EPS64 * moments.variance + mean * mean
-        if moments.n > PIECE:
-            variance = variance + 2 * mean * deviation
+        variance = variance + 2 * mean * deviation
         real = np.dtype(moments.dtypes[1])
         return (
             rounding_bound(np.abs(moments.mean), 2 * mean, real),
