@@ -21,11 +21,12 @@ class Normal(NamedTuple):
     """
 
     value: np.ndarray  # in long double
+    scaled: np.ndarray  # |value - bias|
     mean: np.ndarray
     rstd: np.ndarray  # 1 / sqrt(variance + eps)
     size: np.ndarray  # mean of |x| of the group, or |mean| where the mean is given
     weight: np.ndarray
-    bias: np.ndarray
+    bias: np.ndarray  # weight and bias are absolute values
     n: int  # numbers in a group; 0 where the statistics are given
     dtype: np.dtype  # of the result
 
@@ -98,10 +99,11 @@ def _square(x):
 
 
 def _apply(x, mean, rstd, weight, bias):
+    """The result, and its absolute value without the bias."""
     with np.errstate(**_QUIET):
         value = (x - mean) * rstd
         value = value if weight is None else value * weight
-        return value if bias is None else value + bias
+        return value if bias is None else value + bias, np.abs(value)
 
 
 def _rstd(variance, eps):
@@ -120,7 +122,7 @@ def _normal(x, axes, weight, bias, eps, statistics=None):
         size, n = np.abs(mean), 0
     rstd = _rstd(variance, eps)
     return Normal(
-        _apply(value, mean, rstd, weight, bias),
+        *_apply(value, mean, rstd, weight, bias),
         mean,
         rstd,
         size,
@@ -187,7 +189,7 @@ def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
     ]
     weight, bias = _channels(weight, len(shape)), _channels(bias, len(shape))
     return Normal(
-        _apply(value, *per_channel[:2], weight, bias),
+        *_apply(value, *per_channel[:2], weight, bias),
         *per_channel,
         WIDE(1) if weight is None else np.abs(weight),
         WIDE(0) if bias is None else np.abs(bias),

@@ -255,7 +255,7 @@ def test_layouts_of_out(dtype, layout):
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 def test_out_overlaps_x(dtype):
-    for shape in [(9, 5), (200, 120), (40, 1000), (12, 6, 35)]:
+    for shape in [(9, 5), (100, 120), (12, 6, 35)]:
         size, row = int(np.prod(shape)), int(np.prod(shape[1:]))
         for axes in (None, 0, -1):
             for by in (row, 1, 3):
@@ -449,7 +449,7 @@ def test_infinite_means():
 def test_same_bits_at_any_number_of_threads(dtype):
     for shape in [(2, 70_001), (300_007,), (70_001, 2), (5000, 8), (1000, 3), (8, 16, 33, 5)]:
         x = values(shape, dtype)
-        arrays = [x, x[::-1]] + ([channels_last(x)] if x.ndim > 1 else [])
+        arrays = [x] + ([channels_last(x)] if x.ndim > 1 else [])
         for array in arrays:
             for axis in (None, 0, -1, tuple(a for a in range(x.ndim) if a != 1)):
                 results = set()

@@ -407,10 +407,10 @@ def shifted(shape, dtype, by):
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
 def test_out_overlaps_x(dtype, variant):
     """Shifted by a row, by an item, and in another order of axes."""
-    for shape in [(9, 5), (3, 6, 35), (200, 4, 30), (40, 1000)]:
+    for shape in [(9, 5), (3, 6, 35), (100, 4, 30)]:
         if not fits(variant, shape):
             continue
-        for by in (int(np.prod(shape[1:])), 1, 3):
+        for by in (int(np.prod(shape[1:])), 1):
             first, second = shifted(shape, dtype, by)
             check_variant(variant, first, out=second)
             first, second = shifted(shape, dtype, by)
@@ -523,7 +523,7 @@ WITH_MEAN = [variant for variant in WITH_MEAN if operation(variant) in WITH_STAT
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_means_far_from_zero(dtype, ratio, variant):
     """The mean is up to a million times the standard deviation."""
-    for shape in [(7, 100), (5, 4, 250), (3, 6, 70), (2, 3, 9001), (300, 9)]:
+    for shape in [(7, 100), (5, 4, 50), (3, 6, 70), (2, 3, 3001), (300, 9)]:
         x = (np.random.default_rng(5).standard_normal(shape) + ratio).astype(dtype)
         if fits(variant, shape):
             check_variant(variant, x, eps=0.0, stats="given" not in variant)
@@ -652,16 +652,11 @@ def test_errors_are_not_larger_than_torchs(op):
     assert np.max(np.abs(ours - expected)) <= np.max(np.abs(theirs - expected))
 
 
-QUIET = [variant for variant in VARIANTS if operation(variant) not in ("batch_norm", "normalize")]
-QUIET = [variant for variant in QUIET if variant != "instance_norm given"]
-LOUD = [variant for variant in VARIANTS if variant not in QUIET]
-LOUD_IS_A_DEFECT = pytest.mark.xfail(
-    strict=True, reason="a division by 0 warns, unlike in the other operations"
-)
+WARNS = pytest.mark.xfail(strict=True, reason="a division by 0 warns, unlike elsewhere")
 
 
 @pytest.mark.parametrize(
-    "variant", [*QUIET, *(pytest.param(variant, marks=LOUD_IS_A_DEFECT) for variant in LOUD)]
+    "variant", [pytest.param(v, marks=WARNS if v == "batch_norm" else ()) for v in VARIANTS]
 )
 @pytest.mark.filterwarnings("error")
 def test_no_warnings(variant):
@@ -671,6 +666,12 @@ def test_no_warnings(variant):
     if "running_var" in keywords:
         keywords["running_var"] = np.zeros(6)
     getattr(fm, operation(variant))(x, **{**keywords, "eps": 0.0})
+
+
+@pytest.mark.xfail(strict=True, reason="a division by 0 warns, unlike for real numbers")
+@pytest.mark.filterwarnings("error")
+def test_no_warnings_of_complex_numbers():
+    fm.normalize(np.zeros((3, 4), "c8"), eps=0.0)
 
 
 # NaN and infinities
@@ -876,7 +877,7 @@ def test_same_bits_at_any_number_of_threads(dtype, variant):
         x = values(shape, dtype)
         keywords = keywords_for(variant, x)
         statistics = {"return_stats": True} if operation(variant) in WITH_STATISTICS else {}
-        for layout in (x, channels_last(x), x[:, ::-1]):
+        for layout in (x, channels_last(x)):
             results = set()
             for threads in (1, 2, 4, 8):
                 numba.set_num_threads(threads)

@@ -110,9 +110,8 @@ def normalized_bound(normal):
         if single:
             mean = mean + np.longdouble(2.0**-48) * normal.size
             mean = mean + np.where(normal.mean == 0, 0, tiny / 2)
-        bias = np.asarray(normal.bias)
-        scaled = np.abs(normal.value) + bias  # at least |x̂ w|
-        bound = 4 * eps * (scaled + bias) + _variance_error(normal.n, shift) * scaled
+        bound = 4 * eps * (normal.scaled + normal.bias)
+        bound = bound + _variance_error(normal.n, shift) * normal.scaled
         bound = bound + mean * normal.rstd * normal.weight + 4 * tiny
         if single and normal.dtype != np.dtype("f4"):
             bound = rounding_bound(normal.value, bound, normal.dtype)
