@@ -218,3 +218,13 @@ def check_running(given, result, new, new_bound, momentum):
 def channels_last(x):
     """The same values with the channels, axis 1, last in memory."""
     return np.moveaxis(np.array(np.moveaxis(x, 1, -1), order="C"), -1, 1)
+
+
+def check_variant(variant, x, **keywords):
+    """Call a variant with its keywords and compare with the oracle."""
+    return check(operation(variant), x, **{**keywords_for(variant, x), **keywords})
+
+
+def standardized(x, axis=None, **keywords):
+    """Check `fm.standardize`, where no group consists of one number."""
+    return check("standardize", x, axis=axis, **keywords)
