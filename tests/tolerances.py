@@ -46,3 +46,114 @@ def product_bound(product):
         bound = bound + np.longdouble(finfo.eps) / 2 * sum_
         bound = bound + np.longdouble(finfo.smallest_subnormal) / 2
     return bound
+
+
+_EPS64 = np.longdouble(np.finfo("f8").eps)
+
+
+def _mean_error(size, n):
+    """Error of a mean held in float64: a sum in any order is off by (n - 1) · u · Σ|x|.
+
+    See Higham as above, equation 4.4; eps = 2u leaves room for dividing by n.
+    """
+    return n * _EPS64 * np.asarray(size, np.longdouble)
+
+
+def _variance_error(n, shift):
+    """Relative error of a sum of squared deviations, for means off by `shift` deviations.
+
+    Pieces of a group, each with a mean of its own, are combined: squared differences of their
+    means enter, off by 2 · e times the difference where means are off by e. By Cauchy and
+    Schwarz that is of first order, 2 · e deviations, on top of what there is in one piece
+    (Chan, Golub and LeVeque, 1983, equation 1.5).
+    """
+    return (n + 8) * _EPS64 + shift * shift + 2 * shift
+
+
+def variance_of_one_piece(n, ratio):
+    """The same for numbers with one mean, which is `ratio` deviations from 0.
+
+    Each square is off by 3u and their sum by (n - 1) · u. Around a mean that is off by e, the
+    sum is too large by n · e², of second order.
+    """
+    shift = n * _EPS64 * (ratio + 1)
+    return (n + 8) * _EPS64 + 2 * shift * shift
+
+
+def rounding_bound(value, bound, dtype):
+    """The bound after a result within `bound` of `value` was rounded to the dtype."""
+    finfo = _finfo(np.dtype(dtype))
+    half = np.longdouble(finfo.eps) / 2 * (np.abs(value) + bound)
+    return bound + half + np.longdouble(finfo.smallest_subnormal) / 2
+
+
+def normalized_bound(normal):
+    """Elementwise bound on the error of ``(x - mean) * rstd * weight + bias``.
+
+    With the statistics as they are, float64 input has six roundings on the way, each of half a
+    unit of the product or of the sum with the bias: 4 · eps · (|x̂ w| + |b|) holds them, and the
+    rounding of weight and bias to the dtype that is computed in. So it does for float32, and
+    for float16 and bfloat16 computed in float32, where the mean is subtracted in two parts: the
+    first subtraction is exact or leaves a number at least as large as the second part, and so
+    the two have one rounding of the result at most. Their sum is the mean but for 2⁻⁴⁸ of it,
+    and for what lies below the smallest subnormal number.
+
+    Statistics in float64 are off as `_mean_error` and `_variance_error` say; rstd by half the
+    relative error of the variance, and by the rounding of division and root.
+    """
+    single = normal.dtype != np.dtype("f8")
+    computed = np.finfo("f4" if single else "f8")
+    eps, tiny = np.longdouble(computed.eps), np.longdouble(computed.smallest_subnormal)
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = _mean_error(normal.size, normal.n)
+        shift = mean * normal.rstd
+        if single:
+            mean = mean + np.longdouble(2.0**-48) * normal.size
+            mean = mean + np.where(normal.mean == 0, 0, tiny / 2)
+        bound = 4 * eps * (normal.scaled + normal.bias)
+        bound = bound + _variance_error(normal.n, shift) * normal.scaled
+        bound = bound + mean * normal.rstd * normal.weight + 4 * tiny
+        if single and normal.dtype != np.dtype("f4"):
+            bound = rounding_bound(normal.value, bound, normal.dtype)
+    return bound
+
+
+def statistics_bounds(normal):
+    """Bounds on the errors of the float64 mean and rstd of a group."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = _mean_error(normal.size, normal.n)
+        rstd = (_variance_error(normal.n, mean * normal.rstd) + 4 * _EPS64) * normal.rstd
+        return mean + np.longdouble(np.finfo("f8").smallest_subnormal), rstd
+
+
+def scaled_bound(scaled):
+    """Elementwise bound on the error of ``x / max(norm, eps)``.
+
+    The norm, in float64, is a sum of n terms, off by (n + 3) · u of itself. Dividing by it, or
+    multiplying by its inverse in the dtype of the result, takes three roundings.
+    """
+    finfo = np.finfo({"c": f"f{scaled.dtype.itemsize // 2}"}.get(scaled.dtype.kind, "f4"))
+    if scaled.dtype == np.dtype("f8"):
+        finfo = np.finfo("f8")
+    relative = 4 * np.longdouble(finfo.eps) + (scaled.n + 8) * _EPS64
+    size = np.abs(scaled.value)
+    bound = relative * size + 4 * np.longdouble(finfo.smallest_subnormal)
+    return rounding_bound(size, bound, scaled.dtype) if scaled.dtype in HALVES else bound
+
+
+def moments_bounds(moments):
+    """Bounds on the errors of a mean and a variance, each rounded once to its dtype.
+
+    The two parts of a complex mean are off by u · Σ|part| each, the modulus by sqrt(2) times as
+    much as a real one, which `_mean_error` has room for.
+    """
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        mean = _mean_error(moments.size, moments.n)
+        deviation = np.sqrt(moments.variance)
+        variance = (moments.n + 8) * _EPS64 * moments.variance + mean * mean
+        variance = variance + 2 * mean * deviation
+        real = np.dtype(moments.dtypes[1])
+        return (
+            rounding_bound(np.abs(moments.mean), 2 * mean, real),
+            rounding_bound(moments.variance, 2 * variance, real),
+        )
