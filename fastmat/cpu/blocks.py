@@ -1,0 +1,75 @@
+"""Blocks of neighbouring groups, side by side: lines of LANES numbers, one of each group."""
+
+from fastmat.core.inline import always_inlined, inlined
+from fastmat.core.mathfn import narrow, widen
+from fastmat.cpu.blocking import ceil_div
+from fastmat.cpu.blocking_reductions import LANES
+from fastmat.cpu.lines import across, is_packed, line, packed, store
+from fastmat.cpu.views import part
+
+
+@inlined
+def place(x, block):
+    """Where a block of LANES groups begins, and how many of them there are."""
+    in_a_row = ceil_div(x.shape[1], LANES)
+    i = block % in_a_row * LANES
+    return block // in_a_row, i, min(LANES, x.shape[1] - i)
+
+
+@always_inlined
+def load_block(
+    x,  # in (o, i, p, r, q)
+    o,
+    i,
+    width,  # groups, up to LANES
+    first,  # number of the first line: of the first place in p, r, q
+    lines,
+    block,  # out (lines * LANES,)
+):
+    """Lines of numbers of neighbouring groups; groups that are not there are 0."""
+    r, q = x.shape[3], x.shape[4]
+    if width < LANES:
+        for j in range(lines * LANES):
+            block[j] = 0
+    if first == 0 and lines == q and abs(x.strides[4]) < abs(x.strides[1]):
+        for k in range(width):
+            numbers = line(x, o, i + k, 0, 0, 0)
+            for j in range(lines):
+                block[j * LANES + k] = widen(numbers[j])
+        return
+    for j in range(lines):
+        t = first + j
+        numbers = part(across(x, o, i, t // (r * q), t // q % r, t % q), 0, width)
+        target = part(block, j * LANES, j * LANES + width)
+        if is_packed(numbers):
+            side_by_side = packed(numbers)
+            for k in range(width):
+                target[k] = widen(side_by_side[k])
+        else:
+            for k in range(width):
+                target[k] = widen(numbers[k])
+
+
+@always_inlined
+def store_block(
+    block,  # in (lines * LANES,)
+    out,  # out (o, i, p, r, q)
+    o,
+    i,
+    width,
+    first,
+    lines,
+    streaming,
+):
+    """The way back of `load_block`."""
+    r, q = out.shape[3], out.shape[4]
+    if first == 0 and lines == q and abs(out.strides[4]) < abs(out.strides[1]):
+        for k in range(width):
+            target = line(out, o, i + k, 0, 0, 0)
+            for j in range(lines):
+                target[j] = narrow(block[j * LANES + k], out.dtype)
+        return
+    for j in range(lines):
+        t = first + j
+        target = part(across(out, o, i, t // (r * q), t // q % r, t % q), 0, width)
+        store(part(block, j * LANES, j * LANES + width), target, streaming)

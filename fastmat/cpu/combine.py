@@ -1,0 +1,57 @@
+"""Statistics of two sets of numbers, combined."""
+
+import math
+
+from fastmat.core.inline import always_inlined, inlined
+from fastmat.core.mathfn import narrow
+from fastmat.cpu.kinds import LARGEST, MOMENTS
+
+
+@always_inlined
+def combined(kind, count, center, spread, count2, center2, spread2):
+    """Center and spread of two sets of numbers together; the first may be empty."""
+    if count == 0:
+        return center2, spread2
+    if kind == LARGEST:
+        return 0.0, spread if spread > spread2 or spread != spread else spread2
+    if kind == MOMENTS:
+        share = count2 / (count + count2)
+        apart = center2 - center
+        return center + apart * share, spread + spread2 + apart * apart * (count * share)
+    return 0.0, spread + spread2
+
+
+@inlined
+def joined(largest, total, largest2, total2):
+    """Largest number, and sum of exponentials relative to it, of two sets together."""
+    if largest2 > largest or largest2 != largest2:
+        largest, total, largest2, total2 = largest2, total2, largest, total
+    if largest == largest2:
+        return largest, total + total2
+    return largest, total + (total2 * math.exp(largest2 - largest) if total2 > 0 else total2)
+
+
+@inlined
+def combine_sums(
+    found,  # inout (2, groups, pieces): largest number and sum of each piece, then of the group
+):
+    for g in range(found.shape[1]):
+        largest, total = found[0, g, 0], found[1, g, 0]
+        for piece in range(1, found.shape[2]):
+            largest, total = joined(largest, total, found[0, g, piece], found[1, g, piece])
+        found[0, g, 0], found[1, g, 0] = largest, total
+
+
+@inlined
+def log_of_sum(largest, total):
+    """log(sum(exp(x))); infinities are what they are, and not the NaN of their difference."""
+    if math.isinf(largest):
+        return largest
+    return largest + math.log(total)
+
+
+@inlined
+def write_logs(found, out):
+    for g in range(found.shape[1]):
+        o, i = g // out.shape[1], g % out.shape[1]
+        out[o, i, 0, 0, 0] = narrow(log_of_sum(found[0, g, 0], found[1, g, 0]), out.dtype)

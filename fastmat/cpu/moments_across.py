@@ -1,0 +1,92 @@
+"""Statistics of groups that lie side by side, line by line across them."""
+
+import numpy as np
+from numba import types
+
+from fastmat.core.compile import kernel
+from fastmat.core.inline import always_inlined
+from fastmat.core.process import num_threads
+from fastmat.cpu.blocking import ceil_div
+from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, SERIAL
+from fastmat.cpu.blocks import load_block, place
+from fastmat.cpu.combine import combined
+from fastmat.cpu.groups import FLOATS, statistics_types
+from fastmat.cpu.kinds import LARGEST, MAGNITUDES, MOMENTS
+from fastmat.cpu.lines import own
+from fastmat.cpu.parallel import parallel_for, task
+from fastmat.cpu.scratch import scratch, sum_dtype
+
+
+@kernel(statistics_types, FLOATS)
+def statistics_across(
+    x,  # in (o, i, p, r, q), not empty
+    center,  # out (o, i, 1, 1, 1)
+    spread,  # out (o, i, 1, 1, 1)
+    kind,  # what to measure
+):
+    """Center and spread of each group."""
+    groups = x.shape[0] * x.shape[1]
+    n = x.size // groups
+    threads = num_threads() if x.size > SERIAL else 1
+    pieces = ceil_div(n, BLOCK_LINES)
+    blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
+    found = scratch((2, groups, pieces), types.float64)
+    buffers = scratch((threads, 1, BLOCK_LINES * LANES), sum_dtype(x.dtype))
+    parallel_for(_lanes, blocks * pieces, threads, (x, found, kind, buffers))
+    for g in range(groups):
+        count, mean, total = 0, 0.0, 0.0
+        for piece in range(pieces):
+            length = min(BLOCK_LINES, n - piece * BLOCK_LINES)
+            here = found[0, g, piece], found[1, g, piece]
+            mean, total = combined(kind, count, mean, total, length, *here)
+            count += length
+        o, i = g // x.shape[1], g % x.shape[1]
+        center[o, i, 0, 0, 0], spread[o, i, 0, 0, 0] = mean, total
+
+
+@task
+def _lanes(args, slot, index):
+    x, found, kind, buffers = args
+    pieces = found.shape[2]
+    block, piece = index // pieces, index % pieces
+    first = piece * BLOCK_LINES
+    o, i, width = place(x, block)
+    lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
+    numbers = own(buffers, slot, 0)
+    load_block(x, o, i, width, first, lines, numbers)
+    centers = scratch(LANES, types.float64)
+    spreads = scratch(LANES, types.float64)
+    of_block(numbers, lines, kind, centers, spreads)
+    for k in range(width):
+        g = o * x.shape[1] + i + k
+        found[0, g, piece], found[1, g, piece] = centers[k], spreads[k]
+
+
+@always_inlined
+def of_block(
+    block,  # in (lines * LANES,)
+    lines,
+    kind,
+    center,  # out (LANES,)
+    spread,  # out (LANES,)
+):
+    """Center and spread of each of LANES groups that lie side by side."""
+    for k in range(LANES):
+        center[k] = spread[k] = 0
+    if kind == MOMENTS:
+        for j in range(lines):
+            for k in range(LANES):
+                center[k] += np.float64(block[j * LANES + k])
+        for k in range(LANES):
+            center[k] /= lines
+    for j in range(lines):
+        for k in range(LANES):
+            number = np.float64(block[j * LANES + k])
+            if kind == MAGNITUDES:
+                spread[k] += abs(number)
+            elif kind == LARGEST:
+                size = abs(number)
+                spread[k] = spread[k] if spread[k] >= size or spread[k] != spread[k] else size
+            else:
+                apart = number - center[k]
+                spread[k] += apart * apart

@@ -1,0 +1,125 @@
+"""Normalization of groups that lie along the last axis, chunk by chunk."""
+
+import numpy as np
+
+from fastmat.core.compile import kernel
+from fastmat.core.inline import always_inlined
+from fastmat.core.mathfn import narrow
+from fastmat.core.process import num_threads
+from fastmat.cpu.blocking import ceil_div
+from fastmat.cpu.blocking_reductions import CHUNK, LARGE, SERIAL, TASK
+from fastmat.cpu.groups import FLOATS, affine_types, chunk, chunks, factor_of, normalize_types
+from fastmat.cpu.lines import is_streamed, loaded, own, store
+from fastmat.cpu.moments_along import of_chunks
+from fastmat.cpu.parallel import parallel_for, task
+from fastmat.cpu.scratch import scratch, sum_dtype
+from fastmat.cpu.shuffle import store_fence
+from fastmat.cpu.simd import multiply_add
+from fastmat.cpu.views import part
+
+
+@kernel(normalize_types, FLOATS)
+def normalize_along(
+    x,  # in (o, i, p, r, q), not empty
+    weight,  # in (o, i, p, r, q) or 1 where it is alike
+    bias,  # in, of the shape of weight
+    out,  # out (o, i, p, r, q), may be x
+    center,  # out (o, i, 1, 1, 1)
+    factor,  # out (o, i, 1, 1, 1)
+    kind,  # what to measure
+    rule,  # what to make of the spread
+    eps,
+):
+    """Normalize groups that stay in the L2 cache by their own statistics."""
+    groups = x.shape[0] * x.shape[1]
+    threads = num_threads() if x.size > SERIAL else 1
+    several = max(1, TASK * groups // x.size)
+    buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
+    args = (x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers)
+    parallel_for(_groups, ceil_div(groups, several), threads, args)
+
+
+@kernel(affine_types, FLOATS)
+def affine_along(
+    x,  # in (o, i, p, r, q), not empty
+    weight,  # in (o, i, p, r, q) or 1 where it is alike
+    bias,  # in, of the shape of weight
+    out,  # out (o, i, p, r, q), may be x
+    center,  # in (o, i, 1, 1, 1)
+    factor,  # in (o, i, 1, 1, 1)
+):
+    """Normalize groups by given statistics."""
+    groups, count = x.shape[0] * x.shape[1], chunks(x)
+    threads = num_threads() if x.size > SERIAL else 1
+    several = max(1, TASK * groups * count // x.size)
+    buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
+    args = (x, weight, bias, out, center, factor, count, several, buffers)
+    parallel_for(_write_pieces, ceil_div(groups * count, several), threads, args)
+
+
+@task
+def _groups(args, slot, index):
+    x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers = args
+    count = chunks(x)
+    n = x.shape[2] * x.shape[3] * x.shape[4]
+    for g in range(index * several, min((index + 1) * several, x.shape[0] * x.shape[1])):
+        o, i = g // x.shape[1], g % x.shape[1]
+        mean, spread = of_chunks(x, o, i, 0, count, kind, own(buffers, slot, 0))
+        scale = factor_of(spread, n, rule, eps)
+        center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0] = mean, scale
+        for c in range(count):
+            _write_chunk(x, weight, bias, out, o, i, c, mean, scale, buffers, slot)
+    if is_streamed(out):
+        store_fence()
+
+
+@task
+def _write_pieces(args, slot, index):
+    x, weight, bias, out, center, factor, count, several, buffers = args
+    groups = x.shape[0] * x.shape[1]
+    for number in range(index * several, min((index + 1) * several, groups * count)):
+        g, c = number // count, number % count
+        o, i = g // x.shape[1], g % x.shape[1]
+        mean, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
+        _write_chunk(x, weight, bias, out, o, i, c, mean, scale, buffers, slot)
+    if is_streamed(out):
+        store_fence()
+
+
+@always_inlined
+def _write_chunk(x, weight, bias, out, o, i, c, center, factor, buffers, slot):
+    """Normalize one chunk of a group."""
+    numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 0))
+    w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 1))
+    b = loaded(chunk(bias, o, i, c, x.shape), own(buffers, slot, 2))
+    result = part(own(buffers, slot, 3), 0, numbers.shape[0])
+    _normalize_line(numbers, center, factor, w, b, result)
+    store(result, chunk(out, o, i, c, x.shape), is_streamed(out))
+
+
+@always_inlined
+def _normalize_line(
+    x,  # in (n,)
+    center,
+    factor,
+    weight,  # in (n,) or (1,)
+    bias,  # in, of the shape of weight
+    y,  # out (n,)
+):
+    """The center is taken off in two parts: rounded to the dtype of x alone it would be as far
+    off as x from its neighbour, which is too far where x varies by less than its size."""
+    high = narrow(center, y.dtype)
+    low = narrow(center - high, y.dtype)
+    if abs(factor) > LARGE:
+        for j in range(y.shape[0]):
+            at = j if weight.shape[0] > 1 else 0
+            wide = (np.float64(x[j]) - center) * factor * weight[at] + bias[at]
+            y[j] = narrow(wide, y.dtype)
+    elif weight.shape[0] == 1:
+        scale, shift = narrow(factor * weight[0], y.dtype), bias[0]
+        for j in range(y.shape[0]):
+            y[j] = multiply_add(shift, (x[j] - high) - low, scale)
+    else:
+        scale = narrow(factor, y.dtype)
+        for j in range(y.shape[0]):
+            y[j] = multiply_add(bias[j], ((x[j] - high) - low) * scale, weight[j])

@@ -1,0 +1,154 @@
+"""Softmax and its kin of groups that lie side by side, line by line across them."""
+
+import math
+
+import numpy as np
+from numba import types
+
+from fastmat.core.compile import kernel
+from fastmat.core.elementary import exp
+from fastmat.core.inline import always_inlined
+from fastmat.core.mathfn import narrow
+from fastmat.core.process import num_threads
+from fastmat.cpu.blocking import ceil_div
+from fastmat.cpu.blocking_reductions import BLOCK_LINES, FUSED_LINES, LANES, SERIAL, TASK
+from fastmat.cpu.blocks import load_block, place, store_block
+from fastmat.cpu.combine import combine_sums, log_of_sum, write_logs
+from fastmat.cpu.groups import FLOATS, softmax_types
+from fastmat.cpu.kinds import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
+from fastmat.cpu.lines import is_streamed, own
+from fastmat.cpu.parallel import parallel_for, task
+from fastmat.cpu.scratch import scratch, sum_dtype
+from fastmat.cpu.shuffle import store_fence
+from fastmat.cpu.views import part
+
+
+@kernel(softmax_types, FLOATS)
+def softmax_across(
+    x,  # in (o, i, p, r, q), not empty
+    out,  # out (o, i, p, r, q), may be x; for LOGSUMEXP (o, i, 1, 1, 1)
+    kind,  # what to compute
+):
+    """Softmax or its kin of each group."""
+    groups = x.shape[0] * x.shape[1]
+    n = x.size // groups
+    threads = num_threads() if x.size > SERIAL else 1
+    blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
+    if n <= FUSED_LINES:
+        several = max(1, TASK // (n * LANES))
+        buffers = scratch((threads, 1, (n + 1) * LANES), sum_dtype(x.dtype))
+        args = (x, out, kind, several, buffers)
+        parallel_for(_blocks, ceil_div(blocks, several), threads, args)
+        return
+    pieces = ceil_div(n, BLOCK_LINES)
+    buffers = scratch((threads, 1, (BLOCK_LINES + 1) * LANES), sum_dtype(x.dtype))
+    found = scratch((2, groups, pieces), types.float64)
+    parallel_for(_measure_blocks, blocks * pieces, threads, (x, found, buffers))
+    combine_sums(found)
+    if kind == LOGSUMEXP:
+        write_logs(found, out)
+    else:
+        args = (x, out, kind, found, buffers)
+        parallel_for(_write_blocks, blocks * pieces, threads, args)
+
+
+@task
+def _blocks(args, slot, index):
+    x, out, kind, several, buffers = args
+    n = x.shape[2] * x.shape[3] * x.shape[4]
+    numbers = own(buffers, slot, 0)
+    largest, total = scratch(LANES, sum_dtype(x.dtype)), scratch(LANES, types.float64)
+    blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
+    for block in range(index * several, min((index + 1) * several, blocks)):
+        o, i, width = place(x, block)
+        load_block(x, o, i, width, 0, n, numbers)
+        _of_block(numbers, n, kind == SOFTMAX, largest, total)
+        if kind == LOGSUMEXP:
+            for k in range(width):
+                log = log_of_sum(np.float64(largest[k]), total[k])
+                out[o, i + k, 0, 0, 0] = narrow(log, out.dtype)
+            continue
+        _finish_block(numbers, n, kind, largest, total, kind == SOFTMAX)
+        store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
+    if is_streamed(out):
+        store_fence()
+
+
+@task
+def _measure_blocks(args, slot, index):
+    x, found, buffers = args
+    block, piece = index // found.shape[2], index % found.shape[2]
+    o, i, width = place(x, block)
+    first = piece * BLOCK_LINES
+    lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
+    numbers = own(buffers, slot, 0)
+    largest, total = scratch(LANES, sum_dtype(x.dtype)), scratch(LANES, types.float64)
+    load_block(x, o, i, width, first, lines, numbers)
+    _of_block(numbers, lines, False, largest, total)
+    for k in range(width):
+        g = o * x.shape[1] + i + k
+        found[0, g, piece] = largest[k]
+        found[1, g, piece] = 0.0 if largest[k] == -np.inf else total[k]
+
+
+@task
+def _write_blocks(args, slot, index):
+    x, out, kind, found, buffers = args
+    block, piece = index // found.shape[2], index % found.shape[2]
+    o, i, width = place(x, block)
+    first = piece * BLOCK_LINES
+    lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
+    numbers = own(buffers, slot, 0)
+    largest, total = scratch(LANES, sum_dtype(x.dtype)), scratch(LANES, types.float64)
+    load_block(x, o, i, width, first, lines, numbers)
+    for k in range(LANES):
+        g = o * x.shape[1] + i + min(k, width - 1)
+        largest[k], total[k] = narrow(found[0, g, 0], largest.dtype), found[1, g, 0]
+    _finish_block(numbers, lines, kind, largest, total, False)
+    store_block(numbers, out, o, i, width, first, lines, is_streamed(out))
+    if is_streamed(out):
+        store_fence()
+
+
+@always_inlined
+def _of_block(
+    block,  # inout (lines * LANES,); becomes exp(x - largest) if `keep`
+    lines,
+    keep,
+    largest,  # out (LANES,)
+    total,  # out (LANES,)
+):
+    """Largest number, and sum of exponentials relative to it, of groups side by side."""
+    for k in range(LANES):
+        largest[k], total[k] = block[k], 0
+    for j in range(1, lines):
+        for k in range(LANES):
+            number, top = block[j * LANES + k], largest[k]
+            # what is not a number stays the largest, and becomes it
+            largest[k] = top if top >= number or top != top else number
+    for j in range(lines):
+        for k in range(LANES):
+            found = exp(block[j * LANES + k] - largest[k])
+            total[k] += np.float64(found)
+            if keep:
+                block[j * LANES + k] = found
+
+
+@always_inlined
+def _finish_block(block, lines, kind, largest, total, kept):
+    """exp(x - largest) / total, or its logarithm, for groups side by side."""
+    scale = part(block, lines * LANES, (lines + 1) * LANES)
+    for k in range(LANES):
+        if kind == SOFTMAX:
+            scale[k] = narrow(1 / total[k], scale.dtype)
+        else:
+            scale[k] = narrow(math.log(total[k]), scale.dtype)
+    for j in range(lines):
+        for k in range(LANES):
+            number = block[j * LANES + k]
+            if kind == LOG_SOFTMAX:
+                block[j * LANES + k] = (number - largest[k]) - scale[k]
+            elif kept:
+                block[j * LANES + k] = number * scale[k]
+            else:
+                block[j * LANES + k] = exp(number - largest[k]) * scale[k]
