@@ -1,11 +1,12 @@
 """Blocks of neighbouring groups, side by side: lines of LANES numbers, one of each group."""
 
-from fastmat.core.inline import always_inlined, inlined
-from fastmat.core.mathfn import narrow, widen
+from fastmat.core.inline import always_inlined, inlined, overload
+from fastmat.core.mathfn import accumulator, narrow, widen
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import LANES
-from fastmat.cpu.lines import across, is_packed, line, packed, store
-from fastmat.cpu.views import part
+from fastmat.cpu.lines import across, face, is_packed, line, packed, store
+from fastmat.cpu.shuffle import tile_side, transpose_tile
+from fastmat.cpu.views import address, in_rows, part
 
 
 @inlined
@@ -32,10 +33,11 @@ def load_block(
         for j in range(lines * LANES):
             block[j] = 0
     if first == 0 and lines == q and abs(x.strides[4]) < abs(x.strides[1]):
-        for k in range(width):
-            numbers = line(x, o, i + k, 0, 0, 0)
-            for j in range(lines):
-                block[j * LANES + k] = widen(numbers[j])
+        if not _turn(face(x, o, i), width, block):
+            for k in range(width):
+                numbers = line(x, o, i + k, 0, 0, 0)
+                for j in range(lines):
+                    block[j * LANES + k] = widen(numbers[j])
         return
     for j in range(lines):
         t = first + j
@@ -64,12 +66,74 @@ def store_block(
     """The way back of `load_block`."""
     r, q = out.shape[3], out.shape[4]
     if first == 0 and lines == q and abs(out.strides[4]) < abs(out.strides[1]):
-        for k in range(width):
-            target = line(out, o, i + k, 0, 0, 0)
-            for j in range(lines):
-                target[j] = narrow(block[j * LANES + k], out.dtype)
+        if not _turn_back(block, width, face(out, o, i), streaming):
+            for k in range(width):
+                target = line(out, o, i + k, 0, 0, 0)
+                for j in range(lines):
+                    target[j] = narrow(block[j * LANES + k], out.dtype)
         return
     for j in range(lines):
         t = first + j
         target = part(across(out, o, i, t // (r * q), t // q % r, t % q), 0, width)
         store(part(block, j * LANES, j * LANES + width), target, streaming)
+
+
+def _turn(x, width, block):
+    raise TypeError("only for compiled code")
+
+
+@overload(_turn)
+def _turn_numbers(
+    x,  # in (width or more, n)
+    width,
+    block,  # out (n * LANES,)
+):
+    """Transpose rows to columns by squares in registers, where they fit; whether it was done."""
+    if accumulator(x.dtype) != x.dtype:
+        return lambda x, width, block: False
+
+    def turn(x, width, block):
+        side, n = tile_side(x), x.shape[1]
+        if width < side or n < side or x.strides[1] != x.itemsize:
+            return False
+        columns = in_rows(block, n, LANES)
+        for k in range(0, width, side):
+            k = min(k, width - side)
+            for j in range(0, n, side):
+                j = min(j, n - side)
+                transpose_tile(x, k, j, columns, j, k, False)
+        return True
+
+    return turn
+
+
+def _turn_back(block, width, out, streaming):
+    raise TypeError("only for compiled code")
+
+
+@overload(_turn_back)
+def _turn_numbers_back(
+    block,  # in (n * LANES,)
+    width,
+    out,  # out (width or more, n)
+    streaming,
+):
+    """The way back of `_turn`."""
+    if accumulator(out.dtype) != out.dtype:
+        return lambda block, width, out, streaming: False
+
+    def turn_back(block, width, out, streaming):
+        side, n, size = tile_side(out), out.shape[1], out.itemsize
+        if width < side or n < side or out.strides[1] != size:
+            return False
+        columns, row = in_rows(block, n, LANES), out.strides[0]
+        past = streaming and n == side and row == n * size and address(out, 0, 0) % row == 0
+        past = past and width % side == 0
+        for k in range(0, width, side):
+            k = min(k, width - side)
+            for j in range(0, n, side):
+                j = min(j, n - side)
+                transpose_tile(columns, j, k, out, k, j, past)
+        return True
+
+    return turn_back

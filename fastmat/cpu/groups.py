@@ -8,7 +8,7 @@ from fastmat.core.compile import reads, writes
 from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import accumulator
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import CHUNK, SHORT
+from fastmat.cpu.blocking_reductions import CHUNK, LARGE, SHORT
 from fastmat.cpu.kinds import MEAN_SPREAD, ROOT_NORM
 from fastmat.cpu.lines import line
 from fastmat.cpu.views import part
@@ -46,6 +46,18 @@ def is_across(x):
     """Whether groups lie side by side, or are so short that they are better computed so."""
     _, inner, p, r, q = x.shape
     return inner > 1 and (abs(x.strides[1]) < abs(x.strides[4]) or q == 1 or p * r * q <= SHORT)
+
+
+@inlined
+def is_extreme(factor):
+    """Whether float32 is too small for a factor, or for what it is multiplied with."""
+    return factor >= LARGE or factor <= 1 / LARGE
+
+
+@inlined
+def is_kept(center, x):
+    """Whether statistics are wanted: otherwise there is room for one number only."""
+    return center.shape[0] == x.shape[0] and center.shape[1] == x.shape[1]
 
 
 @inlined

@@ -61,6 +61,32 @@ across = _line(1)  # array[o, i:, p, r, q]
 
 
 @intrinsic
+def face(typingctx, array, o, i):
+    """array[o, i:, 0, 0, :], borrowed as a line is."""
+    result = types.Array(array.dtype, 2, "A", readonly=not array.mutable)
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        shape = cgutils.unpack_tuple(builder, view.shape, array.ndim)
+        strides = cgutils.unpack_tuple(builder, view.strides, array.ndim)
+        o, i = args[1:]
+        offset = builder.add(builder.mul(o, strides[0]), builder.mul(i, strides[1]))
+        data = builder.gep(builder.bitcast(view.data, i8.as_pointer()), [offset], source_etype=i8)
+        new = context.make_array(result)(context, builder)
+        new.data = builder.bitcast(data, new.data.type)
+        new.itemsize = view.itemsize
+        lengths = builder.sub(shape[1], i), shape[4]
+        new.nitems = builder.mul(*lengths)
+        new.shape = cgutils.pack_array(builder, lengths)
+        new.strides = cgutils.pack_array(builder, (strides[1], strides[4]))
+        new.meminfo = cgutils.get_null_value(new.meminfo.type)
+        new.parent = cgutils.get_null_value(new.parent.type)
+        return impl_ret_borrowed(context, builder, result, new._getvalue())
+
+    return result(array, types.intp, types.intp), codegen
+
+
+@intrinsic
 def packed(typingctx, line):
     """A line whose numbers lie side by side, in a type that says so."""
     result = line.copy(layout="C")

@@ -74,19 +74,39 @@ def of_block(
     for k in range(LANES):
         center[k] = spread[k] = 0
     if kind == MOMENTS:
+        _moments(block, lines, center, spread)
+    elif kind == MAGNITUDES:
         for j in range(lines):
             for k in range(LANES):
-                center[k] += np.float64(block[j * LANES + k])
-        for k in range(LANES):
-            center[k] /= lines
+                spread[k] += abs(np.float64(block[j * LANES + k]))
+    elif kind == LARGEST:
+        for j in range(lines):
+            for k in range(LANES):
+                size, top = abs(np.float64(block[j * LANES + k])), spread[k]
+                spread[k] = top if top >= size or top != top else size
+    else:
+        for j in range(lines):
+            for k in range(LANES):
+                number = np.float64(block[j * LANES + k])
+                spread[k] += number * number
+
+
+@always_inlined
+def _moments(block, lines, center, spread):
+    """Mean, corrected by the mean of deviations from it, and squares of deviations."""
+    rest = scratch(LANES, types.float64)
     for j in range(lines):
         for k in range(LANES):
-            number = np.float64(block[j * LANES + k])
-            if kind == MAGNITUDES:
-                spread[k] += abs(number)
-            elif kind == LARGEST:
-                size = abs(number)
-                spread[k] = spread[k] if spread[k] >= size or spread[k] != spread[k] else size
-            else:
-                apart = number - center[k]
-                spread[k] += apart * apart
+            center[k] += np.float64(block[j * LANES + k])
+    for k in range(LANES):
+        center[k] /= lines
+        rest[k] = 0
+    for j in range(lines):
+        for k in range(LANES):
+            apart = np.float64(block[j * LANES + k]) - center[k]
+            rest[k] += apart
+            spread[k] += apart * apart
+    for k in range(LANES):
+        off = rest[k] if rest[k] == rest[k] else 0.0  # infinities: the mean is what it is
+        center[k] += off / lines
+        spread[k] -= off * off / lines

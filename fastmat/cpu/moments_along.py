@@ -88,9 +88,12 @@ def of_chunks(
 def _of_line(x, kind):
     if kind == MOMENTS:
         mean = _sum(x) / x.shape[0]
-        return mean, _squares(x, mean)
+        rest, squares = _deviations(x, mean)
+        if rest != rest:  # infinities: the mean is what it is
+            return mean, squares
+        return mean + rest / x.shape[0], squares - rest * rest / x.shape[0]
     if kind == SQUARES:
-        return 0.0, _squares(x, 0.0)
+        return 0.0, _squares(x)
     if kind == MAGNITUDES:
         return 0.0, _magnitudes(x)
     return 0.0, _largest(x)
@@ -105,11 +108,21 @@ def _sum(x):
 
 
 @reducing
-def _squares(x, center):
-    total = 0.0
+def _deviations(x, center):
+    """Sums of deviations and of their squares: the first is what the center is off by."""
+    rest = total = 0.0
     for j in range(x.shape[0]):
         apart = np.float64(x[j]) - center
+        rest += apart
         total += apart * apart
+    return rest, total
+
+
+@reducing
+def _squares(x):
+    total = 0.0
+    for j in range(x.shape[0]):
+        total += np.float64(x[j]) * np.float64(x[j])
     return total
 
 

@@ -5,12 +5,16 @@ length 1 there. A group that stays in the L2 cache is measured and written in on
 are measured first, piece by piece.
 """
 
+from numba.types import float64 as double
+
 from fastmat.core.compile import call_on_demand, kernel
 from fastmat.cpu.blocking_reductions import FUSED, FUSED_LINES
-from fastmat.cpu.groups import FLOATS, affine_types, factor_of, is_across, normalize_types
+from fastmat.cpu.groups import FLOATS, affine_types, factor_of, is_across, is_kept, normalize_types
 from fastmat.cpu.moments import statistics
 from fastmat.cpu.normalization_across import affine_across, normalize_across
 from fastmat.cpu.normalization_along import affine_along, normalize_along
+from fastmat.cpu.scratch import scratch
+from fastmat.cpu.views import as_any
 
 
 @kernel(normalize_types, FLOATS, from_python=True)
@@ -33,11 +37,14 @@ def normalize(
     elif not is_across(x) and n <= FUSED:
         call_on_demand(normalize_along, x.dtype, (*arrays, kind, rule, eps))
     else:
+        if not is_kept(center, x):
+            shape = x.shape[0], x.shape[1], 1, 1, 1
+            center, factor = as_any(scratch(shape, double)), as_any(scratch(shape, double))
         call_on_demand(statistics, x.dtype, (x, center, factor, kind))
         for o in range(x.shape[0]):
             for i in range(x.shape[1]):
                 factor[o, i, 0, 0, 0] = factor_of(factor[o, i, 0, 0, 0], n, rule, eps)
-        call_on_demand(affine, x.dtype, arrays)
+        call_on_demand(affine, x.dtype, (x, weight, bias, out, center, factor))
 
 
 @kernel(affine_types, FLOATS, from_python=True)

@@ -1,5 +1,7 @@
 """Normalization of groups that lie side by side, line by line across them."""
 
+import math
+
 import numpy as np
 from numba import types
 
@@ -8,9 +10,10 @@ from fastmat.core.inline import always_inlined
 from fastmat.core.mathfn import narrow
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, LARGE, SERIAL, TASK
+from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, SERIAL, TASK
 from fastmat.cpu.blocks import load_block, place, store_block
-from fastmat.cpu.groups import FLOATS, affine_types, factor_of, normalize_types
+from fastmat.cpu.groups import FLOATS, affine_types, factor_of, is_extreme, is_kept, normalize_types
+from fastmat.cpu.kinds import MEAN_SPREAD
 from fastmat.cpu.lines import across, is_streamed, loaded, own
 from fastmat.cpu.moments_across import of_block
 from fastmat.cpu.parallel import parallel_for, task
@@ -74,13 +77,30 @@ def _blocks(args, slot, index):
         o, i, width = place(x, block)
         load_block(x, o, i, width, 0, n, numbers)
         of_block(numbers, n, kind, centers, factors)
-        for k in range(width):
-            factors[k] = factor_of(factors[k], n, rule, eps)
-            center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
+        _find_factors(factors, n, rule, eps)
+        if is_kept(center, x):
+            for k in range(width):
+                center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
         _normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers)
         store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
     if is_streamed(out):
         store_fence()
+
+
+@always_inlined
+def _find_factors(
+    factors,  # inout (LANES,): spreads, then factors
+    n,
+    rule,
+    eps,
+):
+    """`factor_of` each, in SIMD for the most common rule."""
+    if rule == MEAN_SPREAD:
+        for k in range(LANES):
+            factors[k] = 1 / math.sqrt(factors[k] / n + eps)
+    else:
+        for k in range(LANES):
+            factors[k] = factor_of(factors[k], n, rule, eps)
 
 
 @task
@@ -123,9 +143,9 @@ def _normalize_block(
         high[k] = narrow(centers[k], block.dtype)
         low[k] = narrow(centers[k] - high[k], block.dtype)
         scale[k] = narrow(factors[k], block.dtype)
-    wide = False
+    extreme = False
     for k in range(width):
-        wide |= abs(factors[k]) > LARGE
+        extreme |= is_extreme(factors[k])
     w_space, b_space = (
         part(block, free + 3 * LANES, free + 4 * LANES),
         part(block, free + 4 * LANES, free + 5 * LANES),
@@ -136,11 +156,15 @@ def _normalize_block(
         w = loaded(part(across(weight, o, i, t // (r * q), t // q % r, t % q), 0, width), w_space)
         b = loaded(part(across(bias, o, i, t // (r * q), t // q % r, t % q), 0, width), b_space)
         numbers = part(block, j * LANES, j * LANES + width)
-        if wide:
+        if extreme:
             for k in range(width):
                 at = k if w.shape[0] > 1 else 0
-                found = (np.float64(numbers[k]) - centers[k]) * factors[k] * w[at] + b[at]
-                numbers[k] = narrow(found, block.dtype)
+                apart = (numbers[k] - high[k]) - low[k]
+                found = multiply_add(b[at], apart * scale[k], w[at])
+                if is_extreme(factors[k]):
+                    wide = (np.float64(numbers[k]) - centers[k]) * factors[k] * w[at] + b[at]
+                    found = narrow(wide, block.dtype)
+                numbers[k] = found
         elif w.shape[0] == 1:
             weight_here, shift = w[0], b[0]
             for k in range(width):

@@ -7,8 +7,17 @@ from fastmat.core.inline import always_inlined
 from fastmat.core.mathfn import narrow
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import CHUNK, LARGE, SERIAL, TASK
-from fastmat.cpu.groups import FLOATS, affine_types, chunk, chunks, factor_of, normalize_types
+from fastmat.cpu.blocking_reductions import CHUNK, SERIAL, TASK
+from fastmat.cpu.groups import (
+    FLOATS,
+    affine_types,
+    chunk,
+    chunks,
+    factor_of,
+    is_extreme,
+    is_kept,
+    normalize_types,
+)
 from fastmat.cpu.lines import is_streamed, loaded, own, store
 from fastmat.cpu.moments_along import of_chunks
 from fastmat.cpu.parallel import parallel_for, task
@@ -66,7 +75,8 @@ def _groups(args, slot, index):
         o, i = g // x.shape[1], g % x.shape[1]
         mean, spread = of_chunks(x, o, i, 0, count, kind, own(buffers, slot, 0))
         scale = factor_of(spread, n, rule, eps)
-        center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0] = mean, scale
+        if is_kept(center, x):
+            center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0] = mean, scale
         for c in range(count):
             _write_chunk(x, weight, bias, out, o, i, c, mean, scale, buffers, slot)
     if is_streamed(out):
@@ -110,7 +120,7 @@ def _normalize_line(
     off as x from its neighbour, which is too far where x varies by less than its size."""
     high = narrow(center, y.dtype)
     low = narrow(center - high, y.dtype)
-    if abs(factor) > LARGE:
+    if is_extreme(factor):
         for j in range(y.shape[0]):
             at = j if weight.shape[0] > 1 else 0
             wide = (np.float64(x[j]) - center) * factor * weight[at] + bias[at]

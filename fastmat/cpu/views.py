@@ -252,6 +252,17 @@ def _view(context, builder, array_type, array, result_type, shape, strides, data
 
 
 @intrinsic
+def as_any(typingctx, array):
+    """The same array, in the type of arrays of any strides."""
+    result = array.copy(layout="A")
+
+    def codegen(context, builder, signature, args):
+        return impl_ret_borrowed(context, builder, result, args[0])
+
+    return result(array), codegen
+
+
+@intrinsic
 def contiguous(typingctx, array):
     """A 1-D array whose items lie side by side, to read, in a type that says so."""
     result = array.copy(layout="C", readonly=True)

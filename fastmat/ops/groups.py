@@ -13,6 +13,7 @@ import numpy as np
 from fastmat.core.arrays import Array
 
 KEPT, REDUCED = 2, 3  # how many axes kernels have for groups, and within groups
+SHORT_LINE = 16  # numbers; a line shorter than this is better read across memory
 
 
 def normalized_axes(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -59,7 +60,7 @@ def grouped(axes: tuple[int, ...], *arrays: Array) -> Iterator[tuple[Array, ...]
             yield trailing
             return
     kept = [axis for axis in range(first.ndim) if axis not in axes]
-    outer, reduced = _merged(kept, arrays), _merged(list(axes), arrays)
+    outer, reduced = _merged(kept, arrays), _longest_last(_merged(list(axes), arrays), first)
     if len(reduced) > REDUCED:
         raise ScatteredError
     extra = max(0, len(outer) - KEPT)
@@ -108,6 +109,14 @@ def _merged(axes: list[int], arrays: Sequence[Array]) -> list[list[int]]:
             runs[-1].append(axis)
         else:
             runs.append([axis])
+    return runs
+
+
+def _longest_last(runs: list[list[int]], x: Array) -> list[list[int]]:
+    """The axes of a group, with the longest last if the last one makes short lines."""
+    lengths = [math.prod(x.shape[axis] for axis in run) for run in runs]
+    if lengths and lengths[-1] < SHORT_LINE:
+        runs.append(runs.pop(lengths.index(max(lengths))))
     return runs
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fastmat.core.arrays import Array, as_array
-from fastmat.core.dtypes import DType, kernel_name
 from fastmat.cpu.kinds import (
     LARGEST,
     MAGNITUDES,
@@ -19,28 +17,29 @@ from fastmat.cpu.kinds import (
     SQUARES,
 )
 from fastmat.ops.groups import normalized_axes
+from fastmat.ops.normalized import (
+    Normalized,
+    by_running,
+    channels_of,
+    divided,
+    epsilon,
+    last_axes,
+    measured_and_normalized,
+    normalize_complex,
+    normalized,
+    parameters_for,
+    run,
+    running_statistics,
+    update,
+)
 from fastmat.ops.statistics import (
-    Axes,
-    apply_statistics,
-    compute_dtype,
     delivered,
-    entry_of,
     integer,
-    measured,
     no_parameters,
     number,
     numbers_of,
     target_for,
-    views_of,
 )
-
-
-class Normalized(NamedTuple):
-    """A result with the statistics it was made with."""
-
-    result: Any
-    mean: Any
-    rstd: Any
 
 
 def layer_norm(
@@ -72,7 +71,7 @@ def layer_norm(
         Added to the variance.
     axis
         The axes to normalize over, an integer or a tuple, instead of `normalized_shape`; `weight`
-        and `bias` have the lengths of these axes, in order.
+        and `bias` have the lengths of these axes, in the order that they have in `x`.
     out
         Where to store the result; may be `x` itself, or overlap any argument.
     return_stats
@@ -90,8 +89,7 @@ def layer_norm(
 
     Notes
     -----
-    Statistics are computed in float64, in two passes: see `fastmat.moments`. NaN and infinities
-    stay in their group. An empty group gives an empty result.
+    Statistics are held in float64: see `fastmat.moments`. NaN and infinities stay in their group.
 
     References
     ----------
@@ -106,10 +104,12 @@ def layer_norm(
            [-0.707, -0.707,  1.414]])
     """
     array = numbers_of(x)
-    axes = _normalized_axes(array, normalized_shape, axis)
+    axes = last_axes(array, normalized_shape, axis)
     lengths = tuple(array.shape[i] for i in axes)
-    parameters = _parameters(array, axes, weight, bias, lengths)
-    result, mean, rstd = _normalized(x, array, axes, parameters, out, MOMENTS, MEAN_SPREAD, eps)
+    parameters = parameters_for(array, axes, weight, bias, lengths)
+    result, mean, rstd = normalized(
+        x, array, axes, parameters, out, MOMENTS, MEAN_SPREAD, eps, return_stats
+    )
     return Normalized(result, mean, rstd) if return_stats else result
 
 
@@ -156,12 +156,14 @@ def rms_norm(
     array([0.849, 1.131])
     """
     array = numbers_of(x)
-    axes = _normalized_axes(array, normalized_shape, axis)
+    axes = last_axes(array, normalized_shape, axis)
     lengths = tuple(array.shape[i] for i in axes)
-    parameters = _parameters(array, axes, weight, None, lengths)
+    parameters = parameters_for(array, axes, weight, None, lengths)
     if eps is None:
-        eps = _epsilon(array.dtype)
-    result, mean, rstd = _normalized(x, array, axes, parameters, out, SQUARES, MEAN_SPREAD, eps)
+        eps = epsilon(array.dtype)
+    result, mean, rstd = normalized(
+        x, array, axes, parameters, out, SQUARES, MEAN_SPREAD, eps, return_stats
+    )
     return Normalized(result, mean, rstd) if return_stats else result
 
 
@@ -206,31 +208,36 @@ def group_norm(
     --------
     >>> import numpy as np
     >>> import fastmat as fm
-    >>> x = np.arange(8.0).reshape(1, 4, 2)
-    >>> fm.group_norm(x, 2).round(3)[0]
-    array([[-1.342, -0.447],
-           [ 0.447,  1.342],
-           [-1.342, -0.447],
-           [ 0.447,  1.342]])
+    >>> fm.group_norm(np.array([[1.0, 3.0, 5.0, 7.0]]), 2, eps=0.0)
+    array([[-1.,  1., -1.,  1.]])
     """
     array = numbers_of(x)
-    channels = _channels(array)
+    channels = channels_of(array)
     groups = integer(num_groups, "num_groups")
     if groups < 1 or channels % groups:
         raise ValueError(f"num_groups is {groups}; it must divide the {channels} channels of x")
-    divided = _divided(array, groups)
+    view = divided(array, groups)
     parameters = [
-        _divided(parameter, groups if parameter.shape[1] > 1 else 1)
-        for parameter in _parameters(array, (1,), weight, bias, (channels,))
+        divided(parameter, groups if parameter.shape[1] > 1 else 1)
+        for parameter in parameters_for(array, (1,), weight, bias, (channels,))
     ]
     target = target_for(out, array, (weight, bias))
-    axes = tuple(range(2, divided.ndim))
-    mean, rstd = _run(
-        divided, axes, parameters, _divided(target, groups), MOMENTS, MEAN_SPREAD, eps
+    axes = tuple(range(2, view.ndim))
+    mean, rstd = run(
+        view,
+        axes,
+        parameters,
+        divided(target, groups),
+        MOMENTS,
+        MEAN_SPREAD,
+        eps,
+        return_stats,
     )
     result = delivered(target, out, x)
+    if not return_stats:
+        return result
     shape = (array.shape[0], groups)
-    return Normalized(result, mean.reshape(shape), rstd.reshape(shape)) if return_stats else result
+    return Normalized(result, mean.reshape(shape), rstd.reshape(shape))
 
 
 def instance_norm(
@@ -288,23 +295,30 @@ def instance_norm(
             [ 0.,  0.]]])
     """
     array = numbers_of(x)
-    channels = _channels(array)
-    running = _running(running_mean, running_var, channels, use_input_stats, x)
-    axes = tuple(range(2, array.ndim))
-    per_channel = (1,)
+    channels = channels_of(array)
+    share = number(momentum, "momentum")
+    running = running_statistics(running_mean, running_var, channels, use_input_stats)
+    parameters = parameters_for(array, (1,), weight, bias, (channels,))
+    shape = array.shape[:2]
     if not use_input_stats:
-        parameters = _parameters(array, per_channel, weight, bias, (channels,))
-        return _by_running(x, array, running, parameters, eps, out, return_stats)
+        result, mean, rstd = by_running(x, array, running, parameters, eps, out)
+        stats = (np.broadcast_to(stat, shape).copy() for stat in (mean, rstd))
+        return Normalized(result, *stats) if return_stats else result
     count = math.prod(array.shape[2:])
     if count == 1:
         raise ValueError(f"x has shape {array.shape}: one number of each channel has no variance")
-    parameters = _parameters(array, per_channel, weight, bias, (channels,))
-    result, mean, rstd = _normalized(x, array, axes, parameters, out, MOMENTS, MEAN_SPREAD, eps)
-    if running is not None and array.size:
-        with np.errstate(divide="ignore"):
-            variance = (1 / rstd**2 - eps) * count / (count - 1)
-        _update(running, momentum, mean.mean(0).reshape(-1), variance.mean(0).reshape(-1))
-    shape = array.shape[:2]
+    axes = tuple(range(2, array.ndim))
+    if running is None:
+        result, mean, rstd = normalized(
+            x, array, axes, parameters, out, MOMENTS, MEAN_SPREAD, eps, return_stats
+        )
+    else:
+        result, mean, rstd, spread = measured_and_normalized(
+            x, array, axes, parameters, out, eps, (weight, bias)
+        )
+        if array.size:
+            variances = spread.reshape(shape) / (count - 1)
+            update(running, share, mean.reshape(shape).mean(0), variances.mean(0))
     return Normalized(result, mean.reshape(shape), rstd.reshape(shape)) if return_stats else result
 
 
@@ -368,22 +382,22 @@ def batch_norm(
     (array([0.2, 2. ]), array([ 1.1, 20.9]))
     """
     array = numbers_of(x)
-    channels = _channels(array)
-    running = _running(running_mean, running_var, channels, training, x)
-    parameters = _parameters(array, (1,), weight, bias, (channels,))
+    channels = channels_of(array)
+    share = number(momentum, "momentum")
+    running = running_statistics(running_mean, running_var, channels, training)
+    parameters = parameters_for(array, (1,), weight, bias, (channels,))
     if not training:
-        return _by_running(x, array, running, parameters, eps, out, return_stats)
+        result, mean, rstd = by_running(x, array, running, parameters, eps, out)
+        return Normalized(result, mean, rstd) if return_stats else result
     count = array.size // max(channels, 1)
     if count == 1:
         raise ValueError(f"x has shape {array.shape}: one number of each channel has no variance")
-    target = target_for(out, array, (weight, bias))
     axes = (0, *range(2, array.ndim))
-    mean, spread = measured(array, axes, MOMENTS)
-    rstd = 1 / np.sqrt(spread / max(count, 1) + number(eps, "eps"))
-    apply_statistics(array, axes, parameters, target, mean, rstd)
-    result = delivered(target, out, x)
+    result, mean, rstd, spread = measured_and_normalized(
+        x, array, axes, parameters, out, eps, (weight, bias)
+    )
     if running is not None and array.size:
-        _update(running, momentum, mean.reshape(-1), spread.reshape(-1) / (count - 1))
+        update(running, share, mean.reshape(-1), spread.reshape(-1) / (count - 1))
     return Normalized(result, mean.reshape(-1), rstd.reshape(-1)) if return_stats else result
 
 
@@ -430,164 +444,7 @@ def normalize(x: Any, ord: Any = 2, axis: Any = -1, eps: float = 1e-12, *, out: 
     axes = normalized_axes(axis, array.ndim)
     target = target_for(out, array, ())
     if array.dtype.kind != "c":
-        _run(array, axes, no_parameters(array), target, kind, rule, eps)
+        run(array, axes, no_parameters(array), target, kind, rule, eps, False)
         return delivered(target, out, x)
-    pairs, written = (_as_pairs(z) for z in (array, target))
-    numbers = pairs if kind == SQUARES else np.abs(array)[..., np.newaxis]
-    measured_axes = (*axes, array.ndim) if kind == SQUARES else axes
-    zero, spread = measured(numbers, measured_axes, kind)
-    norm = np.sqrt(spread) if rule == ROOT_NORM else spread
-    factor = 1 / np.where(norm < eps, eps, norm)
-    parameters = no_parameters(pairs)
-    apply_statistics(pairs, (*axes, array.ndim), parameters, written, zero, factor)
+    normalize_complex(array, axes, target, kind, rule, eps)
     return delivered(target, out, x)
-
-
-def _normalized(
-    x: Any,
-    array: Array,
-    axes: Axes,
-    parameters: list[Array],
-    out: Any,
-    kind: int,
-    rule: int,
-    eps: Any,
-) -> tuple[Any, Array, Array]:
-    """The result, and center and factor of each group."""
-    target = target_for(out, array, parameters)
-    center, factor = _run(array, axes, parameters, target, kind, rule, eps)
-    return delivered(target, out, x), center, factor
-
-
-def _run(
-    array: Array,
-    axes: Axes,
-    parameters: list[Array],
-    target: Array,
-    kind: int,
-    rule: int,
-    eps: Any,
-) -> tuple[Array, Array]:
-    eps = number(eps, "eps")
-    shape = tuple(1 if i in axes else n for i, n in enumerate(array.shape))
-    center, factor = np.empty(shape), np.empty(shape)
-    if array.size == 0:
-        center[...] = factor[...] = np.nan
-        return center, factor
-    entry = entry_of("normalization", "normalize", array.dtype)
-    for views in views_of(axes, [array, *parameters], [target, center, factor]):
-        entry(*views, kind, rule, eps)
-    return center, factor
-
-
-def _by_running(
-    x: Any,
-    array: Array,
-    running: list[Array] | None,
-    parameters: list[Array],
-    eps: Any,
-    out: Any,
-    return_stats: bool,
-) -> Any:
-    """Normalize channels by statistics that are given."""
-    assert running is not None
-    shape = (1, -1, *[1] * (array.ndim - 2))
-    mean, variance = (np.asarray(x, np.float64).reshape(shape) for x in running)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rstd = 1 / np.sqrt(variance + number(eps, "eps"))
-    target = target_for(out, array, (*parameters, *running))
-    apply_statistics(array, (0, *range(2, array.ndim)), parameters, target, mean, rstd)
-    result = delivered(target, out, x)
-    return Normalized(result, mean.reshape(-1), rstd.reshape(-1)) if return_stats else result
-
-
-def _running(
-    running_mean: Any, running_var: Any, channels: int, update: bool, x: Any
-) -> list[Array] | None:
-    """The running statistics, which can be written to if they are to be updated."""
-    if running_mean is None and running_var is None and update:
-        return None
-    found = []
-    for name, given in (("running_mean", running_mean), ("running_var", running_var)):
-        if given is None:
-            raise ValueError(f"{name} is None; running statistics are wanted, both of them")
-        array = as_array(given, name)
-        if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
-            raise TypeError(f"{name} has dtype {array.dtype}; it must be of floating numbers")
-        if array.shape != (channels,):
-            raise ValueError(f"{name} has shape {array.shape}; it must have {(channels,)}")
-        if update and not (array.flags.writeable and np.may_share_memory(array, given)):
-            raise ValueError(f"{name} must be a writeable array: it is to be updated")
-        found.append(array)
-    return found
-
-
-def _update(running: list[Array], momentum: Any, mean: Array, variance: Array) -> None:
-    share = number(momentum, "momentum")
-    for old, new in zip(running, (mean, variance), strict=True):
-        old[...] = ((1 - share) * old.astype(np.float64) + share * new).astype(old.dtype)
-
-
-def _normalized_axes(array: Array, normalized_shape: Any, axis: Any) -> Axes:
-    """The axes that either of two arguments names."""
-    if (normalized_shape is None) == (axis is None):
-        raise TypeError("either normalized_shape or axis must be given, and not both")
-    if axis is not None:
-        return normalized_axes(axis, array.ndim)
-    given = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
-    lengths = tuple(integer(n, "normalized_shape") for n in given)
-    if not lengths or array.shape[-len(lengths) :] != lengths:
-        raise ValueError(
-            f"normalized_shape is {lengths}; x has shape {array.shape}, which must end with it"
-        )
-    return tuple(range(array.ndim - len(lengths), array.ndim))
-
-
-def _parameters(array: Array, axes: Axes, weight: Any, bias: Any, lengths: Axes) -> list[Array]:
-    """Weight and bias in the dtype kernels compute with, with length 1 along the other axes."""
-    compute = compute_dtype(array.dtype)
-    found: list[Array | None] = []
-    for name, given in (("weight", weight), ("bias", bias)):
-        if given is None:
-            found.append(None)
-            continue
-        parameter = as_array(given, name)
-        if kernel_name(parameter.dtype) is None or parameter.dtype.kind == "c":
-            raise TypeError(f"{name} has dtype {parameter.dtype}; it must be real numbers")
-        if parameter.shape != lengths:
-            raise ValueError(f"{name} has shape {parameter.shape}; it must have {lengths}")
-        shape = [n if i in axes else 1 for i, n in enumerate(array.shape)]
-        found.append(np.ascontiguousarray(parameter, compute).reshape(shape))
-    shape_of = next((x.shape for x in found if x is not None), (1,) * array.ndim)
-    neutral = (1.0, -0.0)  # what leaves even the sign of zero as it is
-    return [
-        np.full(shape_of, value, compute) if x is None else x
-        for x, value in zip(found, neutral, strict=True)
-    ]
-
-
-def _channels(array: Array) -> int:
-    if array.ndim < 2:
-        raise ValueError(f"x has shape {array.shape}; it must have (N, C, *spatial)")
-    return int(array.shape[1])
-
-
-def _divided(array: Array, groups: int) -> Array:
-    """The array with its channels in groups."""
-    items, channels, *spatial = array.shape
-    return array.reshape(items, groups, channels // groups, *spatial)
-
-
-def _as_pairs(array: Array) -> Array:
-    """Complex numbers as pairs of real ones, along a last axis."""
-    part = np.dtype(f"f{array.dtype.itemsize // 2}")
-    strides = (*array.strides, part.itemsize)
-    return np.lib.stride_tricks.as_strided(
-        array.real, (*array.shape, 2), strides, writeable=array.flags.writeable
-    ).view(part)
-
-
-def _epsilon(dtype: DType) -> float:
-    if dtype.name == "bfloat16":
-        return 2.0**-7
-    return float(np.finfo(dtype).eps)

@@ -112,6 +112,8 @@ def integer(value: Any, name: str) -> int:
 def number(value: Any, name: str) -> float:
     """The argument of this name as a number."""
     try:
+        if isinstance(value, str | bytes):
+            raise TypeError
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {value!r}; it must be a number") from None

@@ -1,0 +1,222 @@
+"""What the normalizations share: parameters, running statistics, the calls of the kernels."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmat.core.arrays import Array, as_array
+from fastmat.core.dtypes import DType, kernel_name
+from fastmat.cpu.kinds import MOMENTS, ROOT_NORM, SQUARES
+from fastmat.ops.groups import normalized_axes
+from fastmat.ops.statistics import (
+    Axes,
+    apply_statistics,
+    compute_dtype,
+    delivered,
+    entry_of,
+    integer,
+    measured,
+    no_parameters,
+    number,
+    target_for,
+    views_of,
+)
+
+
+class Normalized(NamedTuple):
+    """A result with the statistics it was made with."""
+
+    result: Any
+    mean: Any
+    rstd: Any
+
+
+def normalized(
+    x: Any,
+    array: Array,
+    axes: Axes,
+    parameters: list[Array],
+    out: Any,
+    kind: int,
+    rule: int,
+    eps: Any,
+    keep: bool,
+) -> tuple[Any, Array, Array]:
+    """The result, and center and factor of each group."""
+    target = target_for(out, array, parameters)
+    center, factor = run(array, axes, parameters, target, kind, rule, eps, keep)
+    return delivered(target, out, x), center, factor
+
+
+def run(
+    array: Array,
+    axes: Axes,
+    parameters: list[Array],
+    target: Array,
+    kind: int,
+    rule: int,
+    eps: Any,
+    keep: bool,
+) -> tuple[Array, Array]:
+    """Normalize by own statistics; center and factor of each group, if they are to be kept."""
+    eps = number(eps, "eps")
+    shape = tuple(1 if i in axes or not keep else n for i, n in enumerate(array.shape))
+    center, factor = np.empty(shape), np.empty(shape)
+    if array.size == 0:
+        center[...] = factor[...] = np.nan
+        return center, factor
+    entry = entry_of("normalization", "normalize", array.dtype)
+    for views in views_of(axes, [array, *parameters], [target, center, factor]):
+        entry(*views, kind, rule, eps)
+    return center, factor
+
+
+def normalize_complex(
+    array: Array, axes: Axes, target: Array, kind: int, rule: int, eps: Any
+) -> None:
+    """Divide complex numbers by norms of their moduli."""
+    pairs, written = (as_pairs(z) for z in (array, target))
+    numbers = pairs if kind == SQUARES else np.abs(array)[..., np.newaxis]
+    measured_axes = (*axes, array.ndim) if kind == SQUARES else axes
+    zero, spread = measured(numbers, measured_axes, kind)
+    norm = np.sqrt(spread) if rule == ROOT_NORM else spread
+    with np.errstate(divide="ignore"):
+        factor = 1 / np.where(norm < eps, eps, norm)
+    parameters = no_parameters(pairs)
+    apply_statistics(pairs, (*axes, array.ndim), parameters, written, zero, factor)
+
+
+def measured_and_normalized(
+    x: Any,
+    array: Array,
+    axes: Axes,
+    parameters: list[Array],
+    out: Any,
+    eps: Any,
+    given: tuple[Any, Any],
+) -> tuple[Any, Array, Array, Array]:
+    """The result, and mean, factor and sum of squared deviations of each group."""
+    epsilon = number(eps, "eps")
+    target = target_for(out, array, given)
+    mean, spread = measured(array, axes, MOMENTS)
+    count = max(array.size // max(mean.size, 1), 1)
+    with np.errstate(divide="ignore"):
+        rstd = 1 / np.sqrt(spread / count + epsilon)
+    apply_statistics(array, axes, parameters, target, mean, rstd)
+    return delivered(target, out, x), mean, rstd, spread
+
+
+def by_running(
+    x: Any,
+    array: Array,
+    running: list[Array] | None,
+    parameters: list[Array],
+    eps: Any,
+    out: Any,
+) -> tuple[Any, Array, Array]:
+    """Channels normalized by statistics that are given, and those, ``(C,)``."""
+    assert running is not None
+    shape = (1, -1, *[1] * (array.ndim - 2))
+    mean, variance = (np.asarray(x, np.float64) for x in running)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rstd = 1 / np.sqrt(variance + number(eps, "eps"))
+    target = target_for(out, array, (*parameters, *running))
+    axes = (0, *range(2, array.ndim))
+    apply_statistics(array, axes, parameters, target, mean.reshape(shape), rstd.reshape(shape))
+    return delivered(target, out, x), mean.copy(), rstd
+
+
+def running_statistics(
+    running_mean: Any, running_var: Any, channels: int, update: bool
+) -> list[Array] | None:
+    """The running statistics, which can be written to if they are to be updated."""
+    if running_mean is None and running_var is None and update:
+        return None
+    found = []
+    for name, given in (("running_mean", running_mean), ("running_var", running_var)):
+        if given is None:
+            raise ValueError(f"{name} is None; running statistics are wanted, both of them")
+        array = as_array(given, name)
+        if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+            raise TypeError(f"{name} has dtype {array.dtype}; it must be of floating numbers")
+        if array.shape != (channels,):
+            raise ValueError(f"{name} has shape {array.shape}; it must have {(channels,)}")
+        if update and not (array.flags.writeable and np.may_share_memory(array, given)):
+            raise ValueError(f"{name} must be a writeable array: it is to be updated")
+        found.append(array)
+    return found
+
+
+def update(running: list[Array], share: float, mean: Array, variance: Array) -> None:
+    """Move running statistics towards new ones."""
+    for old, new in zip(running, (mean, variance), strict=True):
+        old[...] = ((1 - share) * old.astype(np.float64) + share * new).astype(old.dtype)
+
+
+def last_axes(array: Array, normalized_shape: Any, axis: Any) -> Axes:
+    """The axes that either of two arguments names."""
+    if (normalized_shape is None) == (axis is None):
+        raise TypeError("either normalized_shape or axis must be given, and not both")
+    if axis is not None:
+        return normalized_axes(axis, array.ndim)
+    given = normalized_shape if isinstance(normalized_shape, tuple | list) else (normalized_shape,)
+    lengths = tuple(integer(n, "normalized_shape") for n in given)
+    if not lengths or array.shape[-len(lengths) :] != lengths:
+        raise ValueError(
+            f"normalized_shape is {lengths}; x has shape {array.shape}, which must end with it"
+        )
+    return tuple(range(array.ndim - len(lengths), array.ndim))
+
+
+def parameters_for(array: Array, axes: Axes, weight: Any, bias: Any, lengths: Axes) -> list[Array]:
+    """Weight and bias in the dtype kernels compute with, with length 1 along the other axes."""
+    compute = compute_dtype(array.dtype)
+    found: list[Array | None] = []
+    for name, given in (("weight", weight), ("bias", bias)):
+        if given is None:
+            found.append(None)
+            continue
+        parameter = as_array(given, name)
+        if kernel_name(parameter.dtype) is None or parameter.dtype.kind == "c":
+            raise TypeError(f"{name} has dtype {parameter.dtype}; it must be real numbers")
+        if parameter.shape != lengths:
+            raise ValueError(f"{name} has shape {parameter.shape}; it must have {lengths}")
+        shape = [n if i in axes else 1 for i, n in enumerate(array.shape)]
+        found.append(np.ascontiguousarray(parameter, compute).reshape(shape))
+    shape_of = next((x.shape for x in found if x is not None), (1,) * array.ndim)
+    neutral = (1.0, -0.0)  # what leaves even the sign of zero as it is
+    return [
+        np.full(shape_of, value, compute) if x is None else x
+        for x, value in zip(found, neutral, strict=True)
+    ]
+
+
+def channels_of(array: Array) -> int:
+    """How many channels an array has."""
+    if array.ndim < 2:
+        raise ValueError(f"x has shape {array.shape}; it must have (N, C, *spatial)")
+    return int(array.shape[1])
+
+
+def divided(array: Array, groups: int) -> Array:
+    """The array with its channels in groups."""
+    items, channels, *spatial = array.shape
+    return array.reshape(items, groups, channels // groups, *spatial)
+
+
+def as_pairs(array: Array) -> Array:
+    """Complex numbers as pairs of real ones, along a last axis."""
+    part = np.dtype(f"f{array.dtype.itemsize // 2}")
+    strides = (*array.strides, part.itemsize)
+    return np.lib.stride_tricks.as_strided(
+        array.real, (*array.shape, 2), strides, writeable=array.flags.writeable
+    ).view(part)
+
+
+def epsilon(dtype: DType) -> float:
+    """The machine epsilon of a floating dtype."""
+    if dtype.name == "bfloat16":
+        return 2.0**-7
+    return float(np.finfo(dtype).eps)
