@@ -10,4 +10,7 @@ SHORT = 32  # numbers of a group up to which groups are computed side by side in
 SERIAL = 1 << 15  # numbers up to which one thread is faster than several
 TASK = 1 << 15  # numbers of the groups that are one task
 STREAMED = 1 << 23  # bytes of output above which stores pass by the caches
+# Bytes of a line from which they do: both its ends do not, and lines of 256 bytes took six times
+# as long with them as without.
+STREAMED_LINE = 1024
 LARGE = 1e30  # factors beyond this, or its inverse, are multiplied in float64: float32 overflows

@@ -17,6 +17,24 @@ def place(x, block):
     return block // in_a_row, i, min(LANES, x.shape[1] - i)
 
 
+@inlined
+def first_place(x, t):
+    """Where the line of this number is, along p, r and q."""
+    r, q = x.shape[3], x.shape[4]
+    return t // (r * q), t // q % r, t % q
+
+
+@inlined
+def next_place(x, p, r, q):
+    """Where the next line is: counted, because dividing takes longer than a line."""
+    q += 1
+    if q == x.shape[4]:
+        q, r = 0, r + 1
+        if r == x.shape[3]:
+            r, p = 0, p + 1
+    return p, r, q
+
+
 @always_inlined
 def load_block(
     x,  # in (o, i, p, r, q)
@@ -28,20 +46,20 @@ def load_block(
     block,  # out (lines * LANES,)
 ):
     """Lines of numbers of neighbouring groups; groups that are not there are 0."""
-    r, q = x.shape[3], x.shape[4]
     if width < LANES:
         for j in range(lines * LANES):
             block[j] = 0
-    if first == 0 and lines == q and abs(x.strides[4]) < abs(x.strides[1]):
+    if first == 0 and lines == x.shape[4] and abs(x.strides[4]) < abs(x.strides[1]):
         if not _turn(face(x, o, i), width, block):
             for k in range(width):
                 numbers = line(x, o, i + k, 0, 0, 0)
                 for j in range(lines):
                     block[j * LANES + k] = widen(numbers[j])
         return
+    p, r, q = first_place(x, first)
     for j in range(lines):
-        t = first + j
-        numbers = part(across(x, o, i, t // (r * q), t // q % r, t % q), 0, width)
+        numbers = part(across(x, o, i, p, r, q), 0, width)
+        p, r, q = next_place(x, p, r, q)
         target = part(block, j * LANES, j * LANES + width)
         if is_packed(numbers):
             side_by_side = packed(numbers)
@@ -64,17 +82,17 @@ def store_block(
     streaming,
 ):
     """The way back of `load_block`."""
-    r, q = out.shape[3], out.shape[4]
-    if first == 0 and lines == q and abs(out.strides[4]) < abs(out.strides[1]):
+    if first == 0 and lines == out.shape[4] and abs(out.strides[4]) < abs(out.strides[1]):
         if not _turn_back(block, width, face(out, o, i), streaming):
             for k in range(width):
                 target = line(out, o, i + k, 0, 0, 0)
                 for j in range(lines):
                     target[j] = narrow(block[j * LANES + k], out.dtype)
         return
+    p, r, q = first_place(out, first)
     for j in range(lines):
-        t = first + j
-        target = part(across(out, o, i, t // (r * q), t // q % r, t % q), 0, width)
+        target = part(across(out, o, i, p, r, q), 0, width)
+        p, r, q = next_place(out, p, r, q)
         store(part(block, j * LANES, j * LANES + width), target, streaming)
 
 

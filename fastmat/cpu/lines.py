@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from fastmat.core.inline import always_inlined, inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, widen
 from fastmat.cpu.blocking import CACHE_LINE
-from fastmat.cpu.blocking_reductions import STREAMED
+from fastmat.cpu.blocking_reductions import STREAMED, STREAMED_LINE
 from fastmat.cpu.views import part
 
 i8, i64 = ir.IntType(8), ir.IntType(64)
@@ -170,7 +170,7 @@ def store(
     if not is_packed(target):
         for j in range(target.shape[0]):
             target[j] = narrow(x[j], target.dtype)
-    elif streaming:
+    elif streaming and target.shape[0] * target.itemsize >= STREAMED_LINE:
         _stream(x, packed(target))
     else:
         side_by_side = packed(target)

@@ -15,6 +15,7 @@ from fastmat.cpu.kinds import LARGEST, MAGNITUDES, MOMENTS
 from fastmat.cpu.lines import own
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
+from fastmat.cpu.simd_lanes import sum_deviations, sum_lines
 
 
 @kernel(statistics_types, FLOATS)
@@ -54,9 +55,9 @@ def _lanes(args, slot, index):
     lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
     numbers = own(buffers, slot, 0)
     load_block(x, o, i, width, first, lines, numbers)
-    centers = scratch(LANES, types.float64)
-    spreads = scratch(LANES, types.float64)
-    of_block(numbers, lines, kind, centers, spreads)
+    sums = scratch((3, LANES), types.float64)
+    centers, spreads = sums[0], sums[1]
+    of_block(numbers, lines, kind, centers, spreads, sums[2])
     for k in range(width):
         g = o * x.shape[1] + i + k
         found[0, g, piece], found[1, g, piece] = centers[k], spreads[k]
@@ -69,12 +70,13 @@ def of_block(
     kind,
     center,  # out (LANES,)
     spread,  # out (LANES,)
+    rest,  # scratch (LANES,)
 ):
     """Center and spread of each of LANES groups that lie side by side."""
     for k in range(LANES):
         center[k] = spread[k] = 0
     if kind == MOMENTS:
-        _moments(block, lines, center, spread)
+        _moments(block, lines, center, spread, rest)
     elif kind == MAGNITUDES:
         for j in range(lines):
             for k in range(LANES):
@@ -92,20 +94,13 @@ def of_block(
 
 
 @always_inlined
-def _moments(block, lines, center, spread):
+def _moments(block, lines, center, spread, rest):
     """Mean, corrected by the mean of deviations from it, and squares of deviations."""
-    rest = scratch(LANES, types.float64)
-    for j in range(lines):
-        for k in range(LANES):
-            center[k] += np.float64(block[j * LANES + k])
+    numbers, middle = block.ctypes.data, center.ctypes.data
+    sum_lines(block.dtype, numbers, lines, middle)
     for k in range(LANES):
         center[k] /= lines
-        rest[k] = 0
-    for j in range(lines):
-        for k in range(LANES):
-            apart = np.float64(block[j * LANES + k]) - center[k]
-            rest[k] += apart
-            spread[k] += apart * apart
+    sum_deviations(block.dtype, numbers, lines, middle, rest.ctypes.data, spread.ctypes.data)
     for k in range(LANES):
         off = rest[k] if rest[k] == rest[k] else 0.0  # infinities: the mean is what it is
         center[k] += off / lines

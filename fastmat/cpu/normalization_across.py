@@ -6,23 +6,24 @@ import numpy as np
 from numba import types
 
 from fastmat.core.compile import kernel
-from fastmat.core.inline import always_inlined
+from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import narrow
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, SERIAL, TASK
-from fastmat.cpu.blocks import load_block, place, store_block
+from fastmat.cpu.blocks import first_place, load_block, next_place, place, store_block
 from fastmat.cpu.groups import FLOATS, affine_types, factor_of, is_extreme, is_kept, normalize_types
 from fastmat.cpu.kinds import MEAN_SPREAD
-from fastmat.cpu.lines import across, is_streamed, loaded, own
+from fastmat.cpu.lines import across, is_streamed, own
 from fastmat.cpu.moments_across import of_block
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.shuffle import store_fence
 from fastmat.cpu.simd import multiply_add
+from fastmat.cpu.simd_lanes import scale_lines
 from fastmat.cpu.views import part
 
-_WORK = 8  # lines of work space beyond those of a block
+_WORK = 8 * LANES  # numbers of work space beyond a block, and two for each of its lines
 
 
 @kernel(normalize_types, FLOATS)
@@ -42,7 +43,7 @@ def normalize_across(
     threads = num_threads() if x.size > SERIAL else 1
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     several = max(1, TASK // (n * LANES))
-    buffers = scratch((threads, 1, (n + _WORK) * LANES), sum_dtype(x.dtype))
+    buffers = scratch((threads, 1, n * (LANES + 2) + _WORK), sum_dtype(x.dtype))
     args = (x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers)
     parallel_for(_blocks, ceil_div(blocks, several), threads, args)
 
@@ -60,7 +61,8 @@ def affine_across(
     threads = num_threads() if x.size > SERIAL else 1
     pieces = ceil_div(x.size // (x.shape[0] * x.shape[1]), BLOCK_LINES)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
-    buffers = scratch((threads, 1, (BLOCK_LINES + _WORK) * LANES), sum_dtype(x.dtype))
+    room = BLOCK_LINES * (LANES + 2) + _WORK
+    buffers = scratch((threads, 1, room), sum_dtype(x.dtype))
     args = (x, weight, bias, out, center, factor, pieces, buffers)
     parallel_for(_write_blocks, blocks * pieces, threads, args)
 
@@ -70,13 +72,13 @@ def _blocks(args, slot, index):
     x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers = args
     n = x.shape[2] * x.shape[3] * x.shape[4]
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
-    found = scratch((2, LANES), types.float64)
-    centers, factors = found[0], found[1]
+    found = scratch((3, LANES), types.float64)
+    centers, factors, rest = found[0], found[1], found[2]
     numbers = own(buffers, slot, 0)
     for block in range(index * several, min((index + 1) * several, blocks)):
         o, i, width = place(x, block)
         load_block(x, o, i, width, 0, n, numbers)
-        of_block(numbers, n, kind, centers, factors)
+        of_block(numbers, n, kind, centers, factors, rest)
         _find_factors(factors, n, rule, eps)
         if is_kept(center, x):
             for k in range(width):
@@ -133,44 +135,52 @@ def _normalize_block(
     lines,
     centers,  # in (LANES,)
     factors,  # in (LANES,)
-    block,  # inout (lines * LANES and work space of 8 * LANES,)
+    block,  # inout (lines * LANES and work space,)
 ):
     """Normalize groups that lie side by side, line by line."""
     free = lines * LANES
-    high, low = part(block, free, free + LANES), part(block, free + LANES, free + 2 * LANES)
-    scale = part(block, free + 2 * LANES, free + 3 * LANES)
-    for k in range(width):
-        high[k] = narrow(centers[k], block.dtype)
-        low[k] = narrow(centers[k] - high[k], block.dtype)
-        scale[k] = narrow(factors[k], block.dtype)
+    high, low = _line_of(block, free), _line_of(block, free + LANES)
+    scale = _line_of(block, free + 2 * LANES)
     extreme = False
-    for k in range(width):
-        extreme |= is_extreme(factors[k])
-    w_space, b_space = (
-        part(block, free + 3 * LANES, free + 4 * LANES),
-        part(block, free + 4 * LANES, free + 5 * LANES),
-    )
-    r, q = x.shape[3], x.shape[4]
+    for k in range(LANES):
+        center, factor = (centers[k], factors[k]) if k < width else (0.0, 1.0)
+        high[k] = narrow(center, block.dtype)
+        low[k] = narrow(center - high[k], block.dtype)
+        scale[k] = narrow(factor, block.dtype)
+        extreme |= is_extreme(factor)
+    by_line = weight.shape[1] == 1
+    alike = weight.shape[2] * weight.shape[3] * weight.shape[4] == 1
+    if not extreme and (by_line or alike):
+        count = lines if by_line else LANES
+        w = part(block, free + 3 * LANES, free + 3 * LANES + count)
+        b = part(block, free + 3 * LANES + count, free + 3 * LANES + 2 * count)
+        p, r, q = first_place(x, first)
+        for j in range(lines if by_line else width):
+            k = 0 if by_line else j
+            w[j] = across(weight, o, i + k, p, r, q)[0]
+            b[j] = across(bias, o, i + k, p, r, q)[0]
+            if by_line:
+                p, r, q = next_place(x, p, r, q)
+        lanes = high.ctypes.data, low.ctypes.data, scale.ctypes.data
+        parameters = w.ctypes.data, b.ctypes.data
+        scale_lines(block.dtype, block.ctypes.data, lines, *lanes, *parameters, by_line)
+        return
+    p, r, q = first_place(x, first)
     for j in range(lines):
-        t = first + j
-        w = loaded(part(across(weight, o, i, t // (r * q), t // q % r, t % q), 0, width), w_space)
-        b = loaded(part(across(bias, o, i, t // (r * q), t // q % r, t % q), 0, width), b_space)
-        numbers = part(block, j * LANES, j * LANES + width)
-        if extreme:
-            for k in range(width):
-                at = k if w.shape[0] > 1 else 0
-                apart = (numbers[k] - high[k]) - low[k]
-                found = multiply_add(b[at], apart * scale[k], w[at])
-                if is_extreme(factors[k]):
-                    wide = (np.float64(numbers[k]) - centers[k]) * factors[k] * w[at] + b[at]
-                    found = narrow(wide, block.dtype)
-                numbers[k] = found
-        elif w.shape[0] == 1:
-            weight_here, shift = w[0], b[0]
-            for k in range(width):
-                apart = (numbers[k] - high[k]) - low[k]
-                numbers[k] = multiply_add(shift, apart * scale[k], weight_here)
-        else:
-            for k in range(width):
-                apart = (numbers[k] - high[k]) - low[k]
-                numbers[k] = multiply_add(b[k], apart * scale[k], w[k])
+        w, b = across(weight, o, i, p, r, q), across(bias, o, i, p, r, q)
+        p, r, q = next_place(x, p, r, q)
+        for k in range(width):
+            at = 0 if by_line else k
+            number = block[j * LANES + k]
+            apart = (number - high[k]) - low[k]
+            found = multiply_add(b[at], apart * scale[k], w[at])
+            if is_extreme(factors[k]):
+                wide = (np.float64(number) - centers[k]) * factors[k] * w[at] + b[at]
+                found = narrow(wide, block.dtype)
+            block[j * LANES + k] = found
+
+
+@inlined
+def _line_of(block, start):
+    """LANES numbers of a block."""
+    return part(block, start, start + LANES)

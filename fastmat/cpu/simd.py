@@ -44,7 +44,7 @@ def _zero(llvm_type):
     return ir.Constant(llvm_type, [zero] * llvm_type.count if llvm_type is not element else zero)
 
 
-def _multiply_add(builder, boolean, x, y, z):
+def multiply_add_vectors(builder, boolean, x, y, z):
     """z + x*y: fused for floats where the CPU fuses, wrapping for integers, or-of-ands for bool."""
     if boolean:
         return builder.or_(builder.and_(x, y), z)
@@ -128,7 +128,7 @@ def multiply_tile(
                 ]
                 spread = [_splat(builder, scalar, tile.lanes) for scalar in scalars]
                 for x, y, accumulator in _terms(builder, spread, columns, row, across):
-                    total = _multiply_add(builder, boolean, x, y, builder.load(accumulator))
+                    total = multiply_add_vectors(builder, boolean, x, y, builder.load(accumulator))
                     builder.store(total, accumulator)
 
         def advance(steps):
@@ -304,7 +304,7 @@ def multiply_rows(
             for row, accumulator in zip(a_rows, sums, strict=True):
                 x = _load(builder, builder.gep(row, [offset], source_etype=i8), lane, size)
                 x = _splat(builder, x, tile.lanes)
-                total = _multiply_add(builder, boolean, x, y, builder.load(accumulator))
+                total = multiply_add_vectors(builder, boolean, x, y, builder.load(accumulator))
                 builder.store(total, accumulator)
             builder.store(builder.add(offset, a_step), a_offset)
             builder.store(builder.add(builder.load(b_at), b_row), b_at)

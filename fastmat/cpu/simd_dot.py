@@ -11,7 +11,6 @@ from fastmat.cpu.simd import (
     BOOLEAN,
     _clamped,
     _load,
-    _multiply_add,
     _shift,
     _store,
     _terms,
@@ -19,6 +18,7 @@ from fastmat.cpu.simd import (
     i8,
     i32,
     i64,
+    multiply_add_vectors,
 )
 
 
@@ -56,7 +56,7 @@ def dot_lanes(
                 for at, row in ((x, x_row), (y, y_row))
             )
             boolean = scalar.dtype == BOOLEAN
-            value = _multiply_add(builder, boolean, left, right, builder.load(total))
+            value = multiply_add_vectors(builder, boolean, left, right, builder.load(total))
             builder.store(value, total)
         _store(builder, builder.load(total), builder.inttoptr(z, i8.as_pointer()), size)
         return context.get_dummy_value()
@@ -139,7 +139,9 @@ def _lane_sums(context, builder, dtype, k, starts, x, sums, conjugate):
             if conjugate and parts == 2:
                 spread[1] = builder.fneg(spread[1])
             for left, right, accumulator in _terms(builder, spread, y, row, 1):
-                total = _multiply_add(builder, boolean, left, right, builder.load(accumulator))
+                total = multiply_add_vectors(
+                    builder, boolean, left, right, builder.load(accumulator)
+                )
                 builder.store(total, accumulator)
     out = builder.inttoptr(sums, i8.as_pointer())
     for r, row in enumerate(totals):
