@@ -157,3 +157,72 @@ def moments_bounds(moments):
             rounding_bound(np.abs(moments.mean), 2 * mean, real),
             rounding_bound(moments.variance, 2 * variance, real),
         )
+
+
+def _computed(dtype):
+    """Machine epsilon and smallest subnormal number of the dtype that softmax computes in."""
+    finfo = np.finfo("f8" if dtype == np.dtype("f8") else "f4")
+    return np.longdouble(finfo.eps), np.longdouble(finfo.smallest_subnormal)
+
+
+def _sum_of_exponentials_error(n, dtype):
+    """Relative error of Σ exp(x - max), computed in the dtype and added up in float64.
+
+    Rounding x - max, of size d, moves an exponential by eps/2 · d of itself, and `exp` is within
+    one unit in the last place, eps. A sum of positive numbers is off by no more than the mean of
+    these, weighted by the results p: eps · (1 + Σ p d / 2). The entropy of p is Σ p d + log Σ and
+    at most log n, hence Σ p d <= log n. Adding up takes n roundings; bringing pieces to one
+    scale three more in each of at most n / 1024 + 1 steps.
+    """
+    eps, _ = _computed(dtype)
+    return eps * (1 + np.log(np.longdouble(max(n, 1))) / 2) + (n + 8) * _EPS64
+
+
+def softmax_bound(expected):
+    """Elementwise bound on the error of softmax (see `softmax_oracles.Exponentials`).
+
+    The exponential is off by eps · (d/2 + 1) of itself as above, the sum as above; the inverse of
+    the sum and the product with it are rounded, eps/2 each. What is left of the factor takes in
+    terms of second order, eps · d being at most eps · 110 in float32 and eps · 750 in float64
+    before the result is 0. Subnormal numbers are off by a unit of them, twice.
+    """
+    eps, tiny = _computed(expected.dtype)
+    with np.errstate(invalid="ignore"):
+        relative = eps * (np.minimum(expected.apart, 1000) / 2 + 2)
+        relative = relative + _sum_of_exponentials_error(expected.n, expected.dtype)
+        bound = 1.01 * relative * expected.value + 3 * tiny
+    return _rounded_half(expected, bound)
+
+
+def log_softmax_bound(expected):
+    """Elementwise bound on the absolute error of log_softmax.
+
+    The logarithm turns the relative error of the sum into an absolute one. It is rounded to the
+    dtype, eps/2 · log Σ, x - max likewise, eps/2 · d, and their difference, eps/2 · (d + log Σ).
+    """
+    eps, tiny = _computed(expected.dtype)
+    with np.errstate(invalid="ignore"):
+        log = np.abs(expected.log)
+        bound = eps * (expected.apart + log) + 2 * _EPS64 * log
+        bound = 1.01 * (bound + _sum_of_exponentials_error(expected.n, expected.dtype)) + tiny
+    return _rounded_half(expected, bound)
+
+
+def logsumexp_bound(expected):
+    """Elementwise bound on the error of logsumexp.
+
+    The error of the logarithm of the sum, which is absolute and does not shrink where it cancels
+    with the largest number; both are added in float64 and rounded once.
+    """
+    eps, tiny = _computed(expected.dtype)
+    with np.errstate(invalid="ignore"):
+        bound = _EPS64 * (expected.largest + 2 * np.abs(expected.log)) + tiny
+        bound = bound + 1.01 * _sum_of_exponentials_error(expected.n, expected.dtype)
+        bound = bound + eps / 2 * (np.abs(expected.value) + bound)
+    return _rounded_half(expected, bound)
+
+
+def _rounded_half(expected, bound):
+    return (
+        rounding_bound(expected.value, bound, expected.dtype) if expected.dtype in HALVES else bound
+    )
