@@ -377,3 +377,14 @@ def test_keepdims_must_be_constant():
 
     with pytest.raises(TypingError, match="keepdims must be a constant"):
         kept(np.ones((4, 3)), True)
+
+
+def test_array_without_axes():
+    x = np.array(3.0)
+    assert bits(_along(fm.softmax, None)(x)) == bits(fm.softmax(x, None))
+    assert bits(_along(fm.log_softmax, None)(x)) == bits(fm.log_softmax(x, None))
+
+
+@pytest.mark.xfail(strict=True, reason="does not compile", raises=TypingError)
+def test_logsumexp_of_an_array_without_axes():
+    assert _along(fm.logsumexp, None)(np.array(3.0)) == 3
