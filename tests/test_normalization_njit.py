@@ -211,15 +211,7 @@ def test_channels(shape):
         check_with_statistics(result, "instance_norm", x, same, **both)
 
 
-FIVE = pytest.param(
-    (2, 4, 3, 5, 6),
-    marks=pytest.mark.xfail(
-        strict=True, reason="channels and space are one slot: weight and bias are misread"
-    ),
-)
-
-
-@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 5), (3, 6, 70, 70), FIVE], ids=str)
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 5), (3, 6, 70, 70), (2, 4, 3, 5, 6)], ids=str)
 def test_groups_of_channels(shape):
     x, both = values(shape, "f4"), affine(shape[1])
     groups = divisor(shape[1])

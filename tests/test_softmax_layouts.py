@@ -58,7 +58,6 @@ def test_scattered_axes(axis):
         check(op, x, axis, out=x)
 
 
-@pytest.mark.xfail(strict=True, reason="groups along four axes that do not meet: ScatteredError")
 @pytest.mark.parametrize("op", OPS)
 def test_axes_that_are_scattered_even_in_a_copy(op):
     check(op, scattered(), (0, 2, 4, 6))

@@ -17,7 +17,10 @@ def combined(kind, count, center, spread, count2, center2, spread2):
     if kind == MOMENTS:
         share = count2 / (count + count2)
         apart = center2 - center
-        return center + apart * share, spread + spread2 + apart * apart * (count * share)
+        middle = center + apart * share
+        if middle != middle:  # infinities: the mean is what it is
+            middle = center + center2
+        return middle, spread + spread2 + apart * apart * (count * share)
     return 0.0, spread + spread2
 
 

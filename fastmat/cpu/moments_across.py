@@ -104,4 +104,5 @@ def _moments(block, lines, center, spread, rest):
     for k in range(LANES):
         off = rest[k] if rest[k] == rest[k] else 0.0  # infinities: the mean is what it is
         center[k] += off / lines
-        spread[k] -= off * off / lines
+        squares = spread[k] - off * off / lines
+        spread[k] = 0.0 if squares < 0 else squares

@@ -91,7 +91,8 @@ def _of_line(x, kind):
         rest, squares = _deviations(x, mean)
         if rest != rest:  # infinities: the mean is what it is
             return mean, squares
-        return mean + rest / x.shape[0], squares - rest * rest / x.shape[0]
+        squares -= rest * rest / x.shape[0]
+        return mean + rest / x.shape[0], 0.0 if squares < 0 else squares
     if kind == SQUARES:
         return 0.0, _squares(x)
     if kind == MAGNITUDES:

@@ -120,7 +120,8 @@ def _normalize_line(
     off as x from its neighbour, which is too far where x varies by less than its size."""
     high = narrow(center, y.dtype)
     low = narrow(center - high, y.dtype)
-    if is_extreme(factor):
+    product = abs(factor * weight[0])
+    if is_extreme(factor) or (product > 0 and is_extreme(product)):
         for j in range(y.shape[0]):
             at = j if weight.shape[0] > 1 else 0
             wide = (np.float64(x[j]) - center) * factor * weight[at] + bias[at]

@@ -64,8 +64,9 @@ def grouped(axes: tuple[int, ...], *arrays: Array) -> Iterator[tuple[Array, ...]
     if len(reduced) > REDUCED:
         raise ScatteredError
     extra = max(0, len(outer) - KEPT)
-    loops = [axis for run in outer[:extra] for axis in run]
-    outer = outer[extra:]
+    shortest = sorted(outer, key=lambda run: _length(run, first))[:extra]
+    loops = [axis for run in shortest for axis in run]
+    outer = [run for run in outer if run not in shortest]
     slots = [*[[]] * (KEPT - len(outer)), *outer, *[[]] * (REDUCED - len(reduced)), *reduced]
     order = [*loops, *itertools.chain(*slots)]
     rest = [axis for axis in range(first.ndim) if axis not in order]
@@ -114,10 +115,14 @@ def _merged(axes: list[int], arrays: Sequence[Array]) -> list[list[int]]:
 
 def _longest_last(runs: list[list[int]], x: Array) -> list[list[int]]:
     """The axes of a group, with the longest last if the last one makes short lines."""
-    lengths = [math.prod(x.shape[axis] for axis in run) for run in runs]
-    if lengths and lengths[-1] < SHORT_LINE:
+    lengths = [_length(run, x) for run in runs]
+    if lengths and lengths[-1] < SHORT_LINE < max(lengths):
         runs.append(runs.pop(lengths.index(max(lengths))))
     return runs
+
+
+def _length(run: list[int], x: Array) -> int:
+    return math.prod(x.shape[axis] for axis in run)
 
 
 def _joined(x: Array, a: int, b: int) -> bool:

@@ -56,9 +56,9 @@ def moments(x: Any, axis: Any = None, *, correction: float = 0, keepdims: bool =
     -----
     Differences from `numpy.var`: sums are held in float64 whatever the dtype, deviations are
     taken from the mean of a piece that stays in the cache, and pieces are combined in an order
-    that depends on the shape alone [1]_. So the variance of float32 numbers is right to about
-    1e-7 of itself even where the mean is 10,000 times the standard deviation, and sums of squares
-    do not overflow below 1e150.
+    that depends on shape and memory layout alone [1]_. So the variance of float32 numbers is
+    right to about 1e-7 of itself even where the mean is 10,000 times the standard deviation, and
+    sums of squares do not overflow below 1e150.
 
     References
     ----------

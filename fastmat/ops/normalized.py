@@ -124,8 +124,9 @@ def by_running(
         rstd = 1 / np.sqrt(variance + number(eps, "eps"))
     target = target_for(out, array, (*parameters, *running))
     axes = (0, *range(2, array.ndim))
-    apply_statistics(array, axes, parameters, target, mean.reshape(shape), rstd.reshape(shape))
-    return delivered(target, out, x), mean.copy(), rstd
+    kept = mean.copy()  # out may overlap it
+    apply_statistics(array, axes, parameters, target, kept.reshape(shape), rstd.reshape(shape))
+    return delivered(target, out, x), kept, rstd
 
 
 def running_statistics(

@@ -46,10 +46,19 @@ def views_of(
     try:
         yield from grouped(axes, *inputs, *outputs, *(more or []))
     except ScatteredError:
-        copies = [np.ascontiguousarray(x) for x in (*inputs, *outputs)]
+        copies = [_side_by_side(x, inputs[0].shape, axes) for x in (*inputs, *outputs)]
         yield from grouped(axes, *copies, *(more or []))
         for output, copy in zip(outputs, copies[len(inputs) :], strict=True):
             output[...] = copy
+
+
+def _side_by_side(x: Array, shape: tuple[int, ...], axes: Axes) -> Array:
+    """A copy in whose memory the numbers of a group lie side by side."""
+    if any(x.shape[i] > 1 for i in axes):
+        full = [shape[i] if i in axes else n for i, n in enumerate(x.shape)]
+        x = np.broadcast_to(x, full)
+    order = [*(i for i in range(x.ndim) if i not in axes), *axes]
+    return np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
 
 
 def entry_of(module: str, kernel: str, dtype: DType) -> Callable[..., None]:

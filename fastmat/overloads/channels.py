@@ -27,6 +27,17 @@ from fastmat.overloads.parameters import parameters_for
 from fastmat.overloads.typing import array_type, given
 
 
+def group_slots(x, weighted):
+    """The plan for groups of channels of ``(N, groups, C // groups, *spatial)``.
+
+    Channels stay apart from places if each of them has a weight.
+    """
+    places = tuple(range(3, x.ndim + 1))
+    if not weighted and x.layout == "C":
+        return (0,), (1,), (), (), (2, *places)
+    return (0,), (1,), (), (2,) if places else (), places or (2,)
+
+
 def _affine(slots, parameter_axes, statistics_axes):
     """A function (arguments, (center, factor), target) that normalizes by given statistics."""
     full, parameters = in_slots(slots), in_slots(slots, parameter_axes)
@@ -98,8 +109,8 @@ def channel_norm(x, running_mean, running_var, weight, bias, out, own, axes, sta
     running = _check_running(running_mean, running_var, own)
     if not running and not own:
         raise errors.TypingError("running_mean is None; running statistics are wanted")
-    batch_slots = plan(x.ndim, (0, *range(2, x.ndim)))
-    slots = plan(x.ndim, axes)
+    batch_slots = plan(x, (0, *range(2, x.ndim)))
+    slots = plan(x, axes)
     joined = is_joined(slots) or is_joined(batch_slots)
     read, parameters = ready(x, dtype, joined), parameters_for(x, (1,), weight, bias, dtype)
     by_given = writer(x, out, dtype, joined, _affine(batch_slots, (1,), (1,)))

@@ -24,11 +24,16 @@ from fastmat.overloads.typing import check_out, given, numpy_dtype
 i64 = ir.IntType(64)
 
 
-def plan(ndim, axes):
-    """The plan for groups over these axes."""
+def plan(x, axes):
+    """The plan for groups over these axes of an array.
+
+    The axes of a group are joined with their neighbours if the array is contiguous, as from
+    Python: so the bits are the same.
+    """
+    ndim = x.ndim
     kept = [axis for axis in range(ndim) if axis not in axes]
-    groups = _slots(kept, 2)
-    numbers = _slots(list(axes), 3)
+    groups = _slots(kept, 2, False)
+    numbers = _slots(list(axes), 3, x.layout == "C")
     if groups is None or numbers is None:
         raise errors.TypingError(
             f"axes {axes} of an array with {ndim} dimensions are too scattered; "
@@ -37,10 +42,10 @@ def plan(ndim, axes):
     return (*groups, *numbers)
 
 
-def _slots(axes, count):
-    """The axes one by one in the last slots, or joined with their neighbours if they are many."""
+def _slots(axes, count, join):
+    """The axes one by one in the last slots, or joined with their neighbours."""
     runs = [(axis,) for axis in axes]
-    if len(runs) > count:
+    if join or len(runs) > count:
         runs = []
         for axis in axes:
             if runs and runs[-1][-1] == axis - 1:
@@ -224,6 +229,8 @@ def constant_axes(axis, ndim):
 def statistics_shape(ndim, axes):
     """A function of x: the lengths of statistics, 1 along the axes."""
     ones = (1,) * ndim
+    if ndim == 0:
+        return inlined(lambda x: ())
 
     def shape_of(x):
         shape = ones
@@ -233,6 +240,13 @@ def statistics_shape(ndim, axes):
         return shape
 
     return inlined(shape_of)
+
+
+def only_number(ndim):
+    """A function that takes the number out of an array of one."""
+    if ndim == 0:
+        return inlined(lambda result: result[()])
+    return inlined(lambda result: result.item())
 
 
 def kept_only(ndim, kept, keep):

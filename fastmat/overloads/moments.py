@@ -21,6 +21,7 @@ from fastmat.overloads.groups import (
     in_slots,
     is_joined,
     kept_only,
+    only_number,
     plan,
     ready,
     statistics_shape,
@@ -30,7 +31,7 @@ from fastmat.overloads.groups import (
 
 def _measure(x, dtype, axes):
     """A function of x: mean, and sum of squares of deviations, with length 1 along the axes."""
-    slots = plan(x.ndim, axes)
+    slots = plan(x, axes)
     read, full = ready(x, dtype, is_joined(slots)), in_slots(slots)
     shape_of = statistics_shape(x.ndim, axes)
 
@@ -53,6 +54,14 @@ def _divide(total, divisor):
         flat[g] /= divisor
 
 
+@inlined
+def _invert_roots(variance):
+    """1 / sqrt(variance) in place of it."""
+    flat = variance.reshape(variance.size)
+    for g in range(flat.shape[0]):
+        flat[g] = 1 / math.sqrt(flat[g])
+
+
 @overload(ops.moments, prefer_literal=True)
 def _moments(x, axis=None, correction=0, keepdims=False):
     dtype = floating(x)
@@ -70,11 +79,12 @@ def _moments(x, axis=None, correction=0, keepdims=False):
         _divide(total, max(count - correction, 0.0))
         return mean, total
 
+    number = only_number(x.ndim)
     if not kept and not keep:
 
         def moments(x, axis=None, correction=0, keepdims=False):
             mean, variance = measured(x, correction)
-            return Moments(item(mean.item()), item(variance.item()))
+            return Moments(item(number(mean)), item(number(variance)))
 
     else:
 
@@ -89,7 +99,7 @@ def _moments(x, axis=None, correction=0, keepdims=False):
 def _standardize(x, axis=None, correction=0, out=None):
     dtype = floating(x)
     axes = constant_axes(axis, x.ndim)
-    slots = plan(x.ndim, axes)
+    slots = plan(x, axes)
     joined = is_joined(slots)
     measure, read = _measure(x, dtype, axes), ready(x, dtype, joined)
     full, nothing = in_slots(slots), in_slots(slots, ())
@@ -109,9 +119,7 @@ def _standardize(x, axis=None, correction=0, out=None):
         mean, factor = measure(x)
         count = x.size / max(mean.size, 1)
         _divide(factor, max(count - correction, 0.0))
-        flat = factor.reshape(factor.size)
-        for g in range(flat.shape[0]):
-            flat[g] = 1 / math.sqrt(flat[g])
+        _invert_roots(factor)
         return write((read(x),), (mean, factor), x, out)
 
     return standardize

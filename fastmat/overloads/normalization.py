@@ -21,7 +21,7 @@ from fastmat.cpu.kinds import (
 from fastmat.cpu.normalization import normalize as normalize_kernel
 from fastmat.ops import normalization as ops
 from fastmat.ops.normalized import Normalized
-from fastmat.overloads.channels import channel_norm, check_channels
+from fastmat.overloads.channels import channel_norm, check_channels, group_slots
 from fastmat.overloads.groups import (
     constant,
     constant_axes,
@@ -105,7 +105,7 @@ def _last_axes_norm(x, normalized_shape, weight, bias, axis, out, return_stats, 
     """What `layer_norm` and `rms_norm` share: a function of all their arguments."""
     dtype = floating(x)
     axes, check = _last_axes(x, normalized_shape, axis)
-    slots = plan(x.ndim, axes)
+    slots = plan(x, axes)
     joined = is_joined(slots)
     read, parameters = ready(x, dtype, joined), parameters_for(x, axes, weight, bias, dtype)
     shape_of = statistics_shape(x.ndim, axes)
@@ -196,7 +196,7 @@ def _rms_norm(
 def _group_norm(x, num_groups, weight=None, bias=None, eps=1e-5, out=None, return_stats=False):
     check_channels(x)
     dtype = floating(x)
-    slots = plan(x.ndim + 1, tuple(range(2, x.ndim + 1)))
+    slots = group_slots(x, given(weight) or given(bias))
     joined = is_joined(slots)
     read, parameters = ready(x, dtype, joined), parameters_for(x, (1,), weight, bias, dtype)
     full, per_channel, per_group = (in_slots(slots, axes) for axes in (None, (1, 2), (0, 1)))
@@ -355,7 +355,7 @@ def _batch_norm(
 def _normalize(x, ord=2, axis=-1, eps=1e-12, out=None):
     dtype = floating(x)
     axes = constant_axes(axis, x.ndim)
-    slots = plan(x.ndim, axes)
+    slots = plan(x, axes)
     joined = is_joined(slots)
     read, parameters = ready(x, dtype, joined), parameters_for(x, (), None, None, dtype)
     full, nothing = in_slots(slots), in_slots(slots, ())

@@ -17,6 +17,7 @@ from fastmat.overloads.groups import (
     in_slots,
     is_joined,
     kept_only,
+    only_number,
     plan,
     ready,
     statistics_shape,
@@ -28,7 +29,7 @@ from fastmat.overloads.typing import given
 def _same_shape(x, axis, out, kind):
     """A function (x, out) of the operation with a result of the shape of x."""
     dtype = floating(x)
-    slots = plan(x.ndim, constant_axes(axis, x.ndim))
+    slots = plan(x, constant_axes(axis, x.ndim))
     joined = is_joined(slots)
     read, full = ready(x, dtype, joined), in_slots(slots)
 
@@ -58,7 +59,7 @@ def _log_softmax(x, axis=-1, out=None):
 def _logsumexp(x, axis=-1, keepdims=False, out=None):
     dtype = floating(x)
     axes = constant_axes(axis, x.ndim)
-    slots = plan(x.ndim, axes)
+    slots = plan(x, axes)
     read, full = ready(x, dtype, is_joined(slots)), in_slots(slots)
     shape_of = statistics_shape(x.ndim, axes)
     kept = tuple(axis for axis in range(x.ndim) if axis not in axes)
@@ -77,7 +78,8 @@ def _logsumexp(x, axis=-1, keepdims=False, out=None):
     ndim = x.ndim if keep else len(kept)
     if not given(out):
         if ndim == 0:
-            return lambda x, axis=-1, keepdims=False, out=None: compute(x).item()
+            number = only_number(x.ndim)
+            return lambda x, axis=-1, keepdims=False, out=None: number(compute(x))
         return lambda x, axis=-1, keepdims=False, out=None: reduced(compute(x))
     check_output(out, ndim, dtype)
 
