@@ -16,6 +16,7 @@ float64   0.92  0.81  1.70  1.11  1.50
 import math
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -33,6 +34,18 @@ def fma(typingctx, x, y, z):
         return builder.fma(*args)
 
     return x(x, x, x), codegen
+
+
+@intrinsic
+def maximum(typingctx, x, y):
+    """The larger number, or NaN if there is one: unlike a comparison, SIMD in a loop."""
+
+    def codegen(context, builder, signature, args):
+        number = args[0].type
+        kind = ir.FunctionType(number, [number, number])
+        return builder.call(builder.module.declare_intrinsic("llvm.maximum", [number], kind), args)
+
+    return x(x, x), codegen
 
 
 @intrinsic

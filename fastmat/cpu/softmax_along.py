@@ -6,7 +6,7 @@ import numpy as np
 from numba import types
 
 from fastmat.core.compile import kernel
-from fastmat.core.elementary import exp
+from fastmat.core.elementary import exp, maximum
 from fastmat.core.inline import always_inlined, reducing
 from fastmat.core.mathfn import narrow
 from fastmat.core.process import num_threads
@@ -112,11 +112,10 @@ def _write_chunk(x, out, o, i, c, kind, largest, total, buffers, slot):
 @reducing
 def _largest(x):
     """The largest number; NaN if there is one."""
-    largest, strange = x[0], 0
+    largest = x[0]
     for j in range(x.shape[0]):
-        largest = x[j] if x[j] > largest else largest
-        strange |= x[j] != x[j]
-    return narrow(np.nan, x.dtype) if strange else largest
+        largest = maximum(largest, x[j])
+    return largest
 
 
 @reducing
@@ -125,10 +124,11 @@ def _exponentials(
     largest,
     y,  # out (n,)
 ):
-    """y = exp(x - largest), and its sum."""
-    total = 0.0
-    for j in range(x.shape[0]):
+    """y = exp(x - largest), and its sum: in two loops, for one of two widths is not SIMD."""
+    for j in range(y.shape[0]):
         y[j] = exp(x[j] - largest)
+    total = 0.0
+    for j in range(y.shape[0]):
         total += np.float64(y[j])
     return total
 
