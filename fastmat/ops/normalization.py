@@ -221,7 +221,7 @@ def group_norm(
         divided(parameter, groups if parameter.shape[1] > 1 else 1)
         for parameter in parameters_for(array, (1,), weight, bias, (channels,))
     ]
-    target = target_for(out, array, (weight, bias))
+    target = target_for(out, array, parameters)
     axes = tuple(range(2, view.ndim))
     mean, rstd = run(
         view,
@@ -313,9 +313,7 @@ def instance_norm(
             x, array, axes, parameters, out, MOMENTS, MEAN_SPREAD, eps, return_stats
         )
     else:
-        result, mean, rstd, spread = measured_and_normalized(
-            x, array, axes, parameters, out, eps, (weight, bias)
-        )
+        result, mean, rstd, spread = measured_and_normalized(x, array, axes, parameters, out, eps)
         if array.size:
             variances = spread.reshape(shape) / (count - 1)
             update(running, share, mean.reshape(shape).mean(0), variances.mean(0))
@@ -393,9 +391,7 @@ def batch_norm(
     if count == 1:
         raise ValueError(f"x has shape {array.shape}: one number of each channel has no variance")
     axes = (0, *range(2, array.ndim))
-    result, mean, rstd, spread = measured_and_normalized(
-        x, array, axes, parameters, out, eps, (weight, bias)
-    )
+    result, mean, rstd, spread = measured_and_normalized(x, array, axes, parameters, out, eps)
     if running is not None and array.size:
         update(running, share, mean.reshape(-1), spread.reshape(-1) / (count - 1))
     return Normalized(result, mean.reshape(-1), rstd.reshape(-1)) if return_stats else result

@@ -77,6 +77,7 @@ def normalize_complex(
     array: Array, axes: Axes, target: Array, kind: int, rule: int, eps: Any
 ) -> None:
     """Divide complex numbers by norms of their moduli."""
+    eps = number(eps, "eps")
     pairs, written = (as_pairs(z) for z in (array, target))
     numbers = pairs if kind == SQUARES else np.abs(array)[..., np.newaxis]
     measured_axes = (*axes, array.ndim) if kind == SQUARES else axes
@@ -95,11 +96,10 @@ def measured_and_normalized(
     parameters: list[Array],
     out: Any,
     eps: Any,
-    given: tuple[Any, Any],
 ) -> tuple[Any, Array, Array, Array]:
     """The result, and mean, factor and sum of squared deviations of each group."""
     epsilon = number(eps, "eps")
-    target = target_for(out, array, given)
+    target = target_for(out, array, parameters)
     mean, spread = measured(array, axes, MOMENTS)
     count = max(array.size // max(mean.size, 1), 1)
     with np.errstate(divide="ignore"):

@@ -9,9 +9,7 @@ from numba.np.numpy_support import as_dtype
 from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
 from fastmat.core.inline import overload as inlined_overload
-from fastmat.cpu.kinds import (
-    MOMENTS,
-)
+from fastmat.cpu.kinds import MOMENTS
 from fastmat.cpu.moments import statistics
 from fastmat.cpu.normalization import affine
 from fastmat.ops.normalized import Normalized
