@@ -1,4 +1,4 @@
-"""Normalizations by regime: many groups, one long one, very short ones, images, tiny calls.
+"""Normalizations of images, and of rows by their norms.
 
 A rate counts bytes read once and bytes written once.
 """
@@ -7,9 +7,9 @@ from fastmat.comparisons.cases import on_groups
 
 from .peers import LIBRARIES, Comparison
 
-SHAPES = {"8192x1024": (8192, 1024), "1x10000000": (1, 10**7), "1000000x8": (10**6, 8)}
+SHAPES = {"8192x1024": (8192, 1024), "1000000x8": (10**6, 8)}
 IMAGES = (64, 64, 56, 56)
-OPTIONS = {"rms_norm": (("eps", 1e-6),), "group_norm": (("num_groups", 32),)}
+OPTIONS = {"group_norm": (("num_groups", 32),)}
 BATCHES = {  # whether statistics are those of the images, and the layout of these
     "training": (True, "C"),
     "training, channels last": (True, "channels-last"),
@@ -20,22 +20,6 @@ BATCHES = {  # whether statistics are those of the images, and the layout of the
 
 def case(operation, dtype, shape, layout="C"):
     return on_groups("asv", operation, dtype, shape, OPTIONS.get(operation, ()), layout=layout)
-
-
-class LastAxis(Comparison):
-    """layer_norm and rms_norm over the last axis."""
-
-    unit = "GB/s"
-    params = (
-        ("layer_norm", "rms_norm"),
-        ("float32", "float64", "float16"),
-        tuple(SHAPES),
-        LIBRARIES,
-    )
-    param_names = ("operation", "dtype", "shape", "library")
-
-    def case(self, operation, dtype, shape):
-        return case(operation, dtype, SHAPES[shape])
 
 
 class Images(Comparison):
@@ -71,7 +55,7 @@ class Norms(Comparison):
     """normalize: rows divided by their Euclidean norm."""
 
     unit = "GB/s"
-    params = (("float32", "float64", "float16"), ("8192x1024", "1000000x8"), LIBRARIES)
+    params = (("float32", "float64", "float16"), tuple(SHAPES), LIBRARIES)
     param_names = ("dtype", "shape", "library")
 
     def case(self, dtype, shape):
@@ -82,8 +66,8 @@ class Tiny(Comparison):
     """8×16 numbers, where the time is that of the call."""
 
     unit = "GB/s"
-    params = (("layer_norm", "rms_norm", "normalize"), ("float32", "float64"), LIBRARIES)
-    param_names = ("operation", "dtype", "library")
+    params = (("float32", "float64"), LIBRARIES)
+    param_names = ("dtype", "library")
 
-    def case(self, operation, dtype):
-        return case(operation, dtype, (8, 16))
+    def case(self, dtype):
+        return case("normalize", dtype, (8, 16))

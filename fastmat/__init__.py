@@ -1,15 +1,14 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
 from fastmat.core.threads import threads
+from fastmat.ops.layer_norm import layer_norm, rms_norm
 from fastmat.ops.matmul import matmul, matvec, vecdot, vecmat
 from fastmat.ops.moments import moments, standardize
 from fastmat.ops.normalization import (
     batch_norm,
     group_norm,
     instance_norm,
-    layer_norm,
     normalize,
-    rms_norm,
 )
 from fastmat.ops.softmax import log_softmax, logsumexp, softmax
 from fastmat.ops.transpose import matrix_transpose, transpose

@@ -13,4 +13,10 @@ STREAMED = 1 << 23  # bytes of output above which stores pass by the caches
 # Bytes of a line from which they do: both its ends do not, and lines of 256 bytes took six times
 # as long with them as without.
 STREAMED_LINE = 1024
+SUMMED = 1 << 19  # numbers of a sum that stay in the L3 cache till they are normalized
+# Gradients by weights are added up by so many tasks at most, with so many places in all, each
+# of so many groups at least.
+PARTS = 64
+PARTIAL = 1 << 20
+SHARED = 8
 LARGE = 1e30  # factors beyond this, or its inverse, are multiplied in float64: float32 overflows

@@ -18,19 +18,19 @@ def place(x, block):
 
 
 @inlined
-def first_place(x, t):
+def first_place(shape, t):
     """Where the line of this number is, along p, r and q."""
-    r, q = x.shape[3], x.shape[4]
+    r, q = shape[3], shape[4]
     return t // (r * q), t // q % r, t % q
 
 
 @inlined
-def next_place(x, p, r, q):
+def next_place(shape, p, r, q):
     """Where the next line is: counted, because dividing takes longer than a line."""
     q += 1
-    if q == x.shape[4]:
+    if q == shape[4]:
         q, r = 0, r + 1
-        if r == x.shape[3]:
+        if r == shape[3]:
             r, p = 0, p + 1
     return p, r, q
 
@@ -56,10 +56,10 @@ def load_block(
                 for j in range(lines):
                     block[j * LANES + k] = widen(numbers[j])
         return
-    p, r, q = first_place(x, first)
+    p, r, q = first_place(x.shape, first)
     for j in range(lines):
         numbers = part(across(x, o, i, p, r, q), 0, width)
-        p, r, q = next_place(x, p, r, q)
+        p, r, q = next_place(x.shape, p, r, q)
         target = part(block, j * LANES, j * LANES + width)
         if is_packed(numbers):
             side_by_side = packed(numbers)
@@ -89,10 +89,10 @@ def store_block(
                 for j in range(lines):
                     target[j] = narrow(block[j * LANES + k], out.dtype)
         return
-    p, r, q = first_place(out, first)
+    p, r, q = first_place(out.shape, first)
     for j in range(lines):
         target = part(across(out, o, i, p, r, q), 0, width)
-        p, r, q = next_place(out, p, r, q)
+        p, r, q = next_place(out.shape, p, r, q)
         store(part(block, j * LANES, j * LANES + width), target, streaming)
 
 

@@ -2,9 +2,15 @@
 
 import math
 
+from numba import types
+
 from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import narrow
+from fastmat.cpu.blocking import ceil_div
+from fastmat.cpu.blocking_reductions import CHUNK
 from fastmat.cpu.kinds import LARGEST, MOMENTS
+from fastmat.cpu.parallel import parallel_for, task
+from fastmat.cpu.scratch import scratch
 
 
 @always_inlined
@@ -22,6 +28,66 @@ def combined(kind, count, center, spread, count2, center2, spread2):
             middle = center + center2
         return middle, spread + spread2 + apart * apart * (count * share)
     return 0.0, spread + spread2
+
+
+@inlined
+def combine_statistics(
+    kind,  # what was measured
+    found,  # in (3, groups, pieces): center, spread and number of what is in each piece
+    center,  # out (o, i, 1, 1, 1)
+    spread,  # out (o, i, 1, 1, 1)
+):
+    for g in range(found.shape[1]):
+        count, middle, total = 0.0, 0.0, 0.0
+        for piece in range(found.shape[2]):
+            here = found[0, g, piece], found[1, g, piece]
+            middle, total = combined(kind, count, middle, total, found[2, g, piece], *here)
+            count += found[2, g, piece]
+        o, i = g // center.shape[1], g % center.shape[1]
+        center[o, i, 0, 0, 0], spread[o, i, 0, 0, 0] = middle, total
+
+
+@inlined
+def add_parts(
+    parts,  # in (2, tasks, places)
+    first,  # inout (o, i, p, r, q), of as many places
+    second,  # inout (o, i, p, r, q)
+    threads,
+):
+    """Add what each task found, in order."""
+    blocks = ceil_div(parts.shape[2], CHUNK)
+    parallel_for(_add_places, blocks, threads, (parts, first, second))
+
+
+@task
+def _add_places(args, slot, index):
+    parts, first, second = args
+    begin, end = index * CHUNK, min((index + 1) * CHUNK, parts.shape[2])
+    total = scratch((2, CHUNK), types.float64)
+    for which in range(2):
+        for j in range(end - begin):
+            total[which, j] = 0
+        for t in range(parts.shape[1]):
+            for j in range(end - begin):
+                total[which, j] += parts[which, t, begin + j]
+    for j in range(end - begin):
+        place = place_of(begin + j, first.shape)
+        first[place] += total[0, j]
+        second[place] += total[1, j]
+
+
+@inlined
+def place_of(number, shape):
+    """The indices of a number among all of an array."""
+    _, inner, p, r, q = shape
+    line = number // q
+    return (
+        line // (r * p * inner),
+        line // (r * p) % inner,
+        line // r % p,
+        line % r,
+        number % q,
+    )
 
 
 @inlined

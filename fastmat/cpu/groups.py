@@ -7,8 +7,9 @@ from numba import types
 from fastmat.core.compile import reads, writes
 from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import accumulator
+from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import CHUNK, LARGE, SHORT
+from fastmat.cpu.blocking_reductions import CHUNK, LARGE, SERIAL, SHORT
 from fastmat.cpu.kinds import MEAN_SPREAD, ROOT_NORM
 from fastmat.cpu.lines import line
 from fastmat.cpu.views import part
@@ -25,15 +26,21 @@ def normalize_types(t):
     """Argument types of the kernels that normalize groups by their own statistics."""
     parameter = reads(accumulator(t), 5)
     statistic = writes(types.float64, 5)
-    how = types.intp, types.intp, types.float64
+    how = types.intp, types.intp, types.float64, types.intp
     return reads(t, 5), parameter, parameter, writes(t, 5), statistic, statistic, *how
+
+
+def normalize_sum_types(t):
+    """Argument types of the kernel that normalizes the sum of two arrays."""
+    x, weight, bias, out, *statistics = normalize_types(t)
+    return x, x, weight, bias, out, out, *statistics
 
 
 def affine_types(t):
     """Argument types of the kernels that normalize groups by given statistics."""
     parameter = reads(accumulator(t), 5)
     statistic = reads(types.float64, 5)
-    return reads(t, 5), parameter, parameter, writes(t, 5), statistic, statistic
+    return reads(t, 5), parameter, parameter, writes(t, 5), statistic, statistic, types.intp
 
 
 def softmax_types(t):
@@ -58,6 +65,21 @@ def is_extreme(factor):
 def is_kept(center, x):
     """Whether statistics are wanted: otherwise there is room for one number only."""
     return center.shape[0] == x.shape[0] and center.shape[1] == x.shape[1]
+
+
+@inlined
+def groups_of(x, block):
+    """Some groups of an array: block is (o0, o1, i0, i1); axes of length 1 are repeated."""
+    o0, o1, i0, i1 = block
+    o0, o1 = (o0, o1) if x.shape[0] > 1 else (0, 1)
+    i0, i1 = (i0, i1) if x.shape[1] > 1 else (0, 1)
+    return part(x, o0, o1, i0, i1, 0, x.shape[2], 0, x.shape[3], 0, x.shape[4])
+
+
+@inlined
+def threads_for(x):
+    """How many threads work on an array."""
+    return num_threads() if x.size > SERIAL else 1
 
 
 @inlined

@@ -15,3 +15,15 @@ ROOT_NORM = 2  # 1 / max(sqrt(spread), eps)
 SOFTMAX = 0  # exp(x) / sum(exp(x))
 LOG_SOFTMAX = 1  # its logarithm
 LOGSUMEXP = 2  # log(sum(exp(x)))
+
+# What a gradient is of. The first four are (cotangent * weight - shift - standardized * slope)
+# * factor, where standardized is (x - center) * factor, and differ in shift and slope.
+CENTERED = 0  # of x minus its mean over its deviation
+SCALED = 1  # of x over its root mean square
+GIVEN = 2  # of x standardized by statistics that do not depend on it
+OF_NORM = 3  # of x over its Euclidean norm
+OF_MAGNITUDES = 4  # of x over the sum of its magnitudes
+OF_LARGEST = 5  # of x over its largest magnitude, which is the center
+OF_SOFTMAX = 6  # x is the result
+OF_LOG_SOFTMAX = 7  # x is the result
+OF_LOGSUMEXP = 8  # the center is the result

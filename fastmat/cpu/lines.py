@@ -14,6 +14,7 @@ from fastmat.core.inline import always_inlined, inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, widen
 from fastmat.cpu.blocking import CACHE_LINE
 from fastmat.cpu.blocking_reductions import STREAMED, STREAMED_LINE
+from fastmat.cpu.shuffle import store_fence
 from fastmat.cpu.views import part
 
 i8, i64 = ir.IntType(8), ir.IntType(64)
@@ -159,6 +160,13 @@ def as_read(typingctx, line):
 def is_streamed(out):
     """Whether stores to an output pass by the caches: it would not stay there anyway."""
     return out.size * out.itemsize > STREAMED
+
+
+@inlined
+def finish_stores(out):
+    """Wait, at the end of a task, until others see what was stored past the caches."""
+    if is_streamed(out):
+        store_fence()
 
 
 @always_inlined

@@ -5,12 +5,11 @@ from numba import types
 
 from fastmat.core.compile import kernel
 from fastmat.core.inline import always_inlined
-from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, SERIAL
+from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES
 from fastmat.cpu.blocks import load_block, place
-from fastmat.cpu.combine import combined
-from fastmat.cpu.groups import FLOATS, statistics_types
+from fastmat.cpu.combine import combine_statistics
+from fastmat.cpu.groups import FLOATS, statistics_types, threads_for
 from fastmat.cpu.kinds import LARGEST, MAGNITUDES, MOMENTS
 from fastmat.cpu.lines import own
 from fastmat.cpu.parallel import parallel_for, task
@@ -28,21 +27,13 @@ def statistics_across(
     """Center and spread of each group."""
     groups = x.shape[0] * x.shape[1]
     n = x.size // groups
-    threads = num_threads() if x.size > SERIAL else 1
+    threads = threads_for(x)
     pieces = ceil_div(n, BLOCK_LINES)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
-    found = scratch((2, groups, pieces), types.float64)
+    found = scratch((3, groups, pieces), types.float64)
     buffers = scratch((threads, 1, BLOCK_LINES * LANES), sum_dtype(x.dtype))
     parallel_for(_lanes, blocks * pieces, threads, (x, found, kind, buffers))
-    for g in range(groups):
-        count, mean, total = 0, 0.0, 0.0
-        for piece in range(pieces):
-            length = min(BLOCK_LINES, n - piece * BLOCK_LINES)
-            here = found[0, g, piece], found[1, g, piece]
-            mean, total = combined(kind, count, mean, total, length, *here)
-            count += length
-        o, i = g // x.shape[1], g % x.shape[1]
-        center[o, i, 0, 0, 0], spread[o, i, 0, 0, 0] = mean, total
+    combine_statistics(kind, found, center, spread)
 
 
 @task
@@ -61,6 +52,7 @@ def _lanes(args, slot, index):
     for k in range(width):
         g = o * x.shape[1] + i + k
         found[0, g, piece], found[1, g, piece] = centers[k], spreads[k]
+        found[2, g, piece] = lines
 
 
 @always_inlined

@@ -4,12 +4,11 @@ import numpy as np
 from numba import types
 
 from fastmat.core.compile import kernel
-from fastmat.core.inline import always_inlined, inlined, reducing
-from fastmat.core.process import num_threads
+from fastmat.core.inline import always_inlined, reducing
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import CHUNK, PIECE, SERIAL, TASK
-from fastmat.cpu.combine import combined
-from fastmat.cpu.groups import FLOATS, chunk, chunks, statistics_types
+from fastmat.cpu.blocking_reductions import CHUNK, PIECE, TASK
+from fastmat.cpu.combine import combine_statistics, combined
+from fastmat.cpu.groups import FLOATS, chunk, chunks, statistics_types, threads_for
 from fastmat.cpu.kinds import MAGNITUDES, MOMENTS, SQUARES
 from fastmat.cpu.lines import loaded, own
 from fastmat.cpu.parallel import parallel_for, task
@@ -25,31 +24,14 @@ def statistics_along(
 ):
     """Center and spread of each group."""
     groups = x.shape[0] * x.shape[1]
-    threads = num_threads() if x.size > SERIAL else 1
+    threads = threads_for(x)
     pieces = ceil_div(chunks(x), PIECE)
     several = max(1, TASK * pieces * groups // x.size)
-    found = scratch((2, groups, pieces), types.float64)
+    found = scratch((3, groups, pieces), types.float64)
     buffers = scratch((threads, 1, CHUNK), sum_dtype(x.dtype))
     tasks = ceil_div(groups * pieces, several)
     parallel_for(_pieces, tasks, threads, (x, found, kind, several, buffers))
-    for g in range(groups):
-        count, mean, total = 0, 0.0, 0.0
-        for piece in range(pieces):
-            length = _length(x, piece)
-            here = found[0, g, piece], found[1, g, piece]
-            mean, total = combined(kind, count, mean, total, length, *here)
-            count += length
-        o, i = g // x.shape[1], g % x.shape[1]
-        center[o, i, 0, 0, 0], spread[o, i, 0, 0, 0] = mean, total
-
-
-@inlined
-def _length(x, piece):
-    """How many numbers of a group are in a piece."""
-    in_a_line = ceil_div(x.shape[4], CHUNK)
-    first, last = piece * PIECE, min((piece + 1) * PIECE, chunks(x))
-    whole_lines = (last // in_a_line - first // in_a_line) * x.shape[4]
-    return whole_lines + last % in_a_line * CHUNK - first % in_a_line * CHUNK
+    combine_statistics(kind, found, center, spread)
 
 
 @task
@@ -60,8 +42,8 @@ def _pieces(args, slot, index):
         g, piece = number // pieces, number % pieces
         first, last = piece * PIECE, min((piece + 1) * PIECE, chunks(x))
         o, i = g // x.shape[1], g % x.shape[1]
-        mean, total = of_chunks(x, o, i, first, last, kind, own(buffers, slot, 0))
-        found[0, g, piece], found[1, g, piece] = mean, total
+        mean, total, count = of_chunks(x, o, i, first, last, kind, own(buffers, slot, 0))
+        found[0, g, piece], found[1, g, piece], found[2, g, piece] = mean, total, count
 
 
 @always_inlined
@@ -74,14 +56,14 @@ def of_chunks(
     kind,
     buffer,  # scratch (CHUNK,)
 ):
-    """Center and spread of some chunks of a group."""
+    """Center and spread of some chunks of a group, and how many numbers they have."""
     count, mean, total = 0, 0.0, 0.0
     for c in range(first, last):
         numbers = loaded(chunk(x, o, i, c, x.shape), buffer)
         center, spread = _of_line(numbers, kind)
         mean, total = combined(kind, count, mean, total, numbers.shape[0], center, spread)
         count += numbers.shape[0]
-    return mean, total
+    return mean, total, count
 
 
 @always_inlined

@@ -1,4 +1,4 @@
-"""Normalization: (x - center) * factor * weight + bias, group by group.
+"""Normalization: activation((x - center) * factor * weight + bias), group by group.
 
 Arrays come as ``(o, i, p, r, q)``, see `groups`; those that are alike along an axis have
 length 1 there. A group that stays in the L2 cache is measured and written in one go; longer ones
@@ -28,14 +28,15 @@ def normalize(
     kind,  # what to measure
     rule,  # what to make of the spread
     eps,
+    activation,  # address of a map, or 0
 ):
     """Normalize each group by its own statistics."""
     n = x.size // (x.shape[0] * x.shape[1])
     arrays = x, weight, bias, out, center, factor
     if is_across(x) and n <= FUSED_LINES:
-        call_on_demand(normalize_across, x.dtype, (*arrays, kind, rule, eps))
+        call_on_demand(normalize_across, x.dtype, (*arrays, kind, rule, eps, activation))
     elif not is_across(x) and n <= FUSED:
-        call_on_demand(normalize_along, x.dtype, (*arrays, kind, rule, eps))
+        call_on_demand(normalize_along, x.dtype, (*arrays, kind, rule, eps, activation))
     else:
         if not is_kept(center, x):
             shape = x.shape[0], x.shape[1], 1, 1, 1
@@ -44,7 +45,7 @@ def normalize(
         for o in range(x.shape[0]):
             for i in range(x.shape[1]):
                 factor[o, i, 0, 0, 0] = factor_of(factor[o, i, 0, 0, 0], n, rule, eps)
-        call_on_demand(affine, x.dtype, (x, weight, bias, out, center, factor))
+        call_on_demand(affine, x.dtype, (x, weight, bias, out, center, factor, activation))
 
 
 @kernel(affine_types, FLOATS, from_python=True)
@@ -55,9 +56,10 @@ def affine(
     out,  # out (o, i, p, r, q), may be x
     center,  # in (o, i, 1, 1, 1)
     factor,  # in (o, i, 1, 1, 1)
+    activation,  # address of a map, or 0
 ):
-    """out = (x - center) * factor * weight + bias"""
-    arrays = x, weight, bias, out, center, factor
+    """out = activation((x - center) * factor * weight + bias)"""
+    arrays = x, weight, bias, out, center, factor, activation
     if is_across(x):
         call_on_demand(affine_across, x.dtype, arrays)
     else:

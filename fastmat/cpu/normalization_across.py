@@ -8,17 +8,24 @@ from numba import types
 from fastmat.core.compile import kernel
 from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import narrow
-from fastmat.core.process import num_threads
+from fastmat.cpu.activations import mapped
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, SERIAL, TASK
+from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, TASK
 from fastmat.cpu.blocks import first_place, load_block, next_place, place, store_block
-from fastmat.cpu.groups import FLOATS, affine_types, factor_of, is_extreme, is_kept, normalize_types
+from fastmat.cpu.groups import (
+    FLOATS,
+    affine_types,
+    factor_of,
+    is_extreme,
+    is_kept,
+    normalize_types,
+    threads_for,
+)
 from fastmat.cpu.kinds import MEAN_SPREAD
-from fastmat.cpu.lines import across, is_streamed, own
+from fastmat.cpu.lines import across, finish_stores, is_streamed, own
 from fastmat.cpu.moments_across import of_block
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.shuffle import store_fence
 from fastmat.cpu.simd import multiply_add
 from fastmat.cpu.simd_lanes import scale_lines
 from fastmat.cpu.views import part
@@ -37,14 +44,15 @@ def normalize_across(
     kind,  # what to measure
     rule,  # what to make of the spread
     eps,
+    activation,  # address of a map, or 0
 ):
     """Normalize groups of which a block stays in the L2 cache by their own statistics."""
     n = x.size // (x.shape[0] * x.shape[1])
-    threads = num_threads() if x.size > SERIAL else 1
+    threads = threads_for(x)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     several = max(1, TASK // (n * LANES))
     buffers = scratch((threads, 1, n * (LANES + 2) + _WORK), sum_dtype(x.dtype))
-    args = (x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers)
+    args = (x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers)
     parallel_for(_blocks, ceil_div(blocks, several), threads, args)
 
 
@@ -56,20 +64,21 @@ def affine_across(
     out,  # out (o, i, p, r, q), may be x
     center,  # in (o, i, 1, 1, 1)
     factor,  # in (o, i, 1, 1, 1)
+    activation,  # address of a map, or 0
 ):
     """Normalize groups by given statistics."""
-    threads = num_threads() if x.size > SERIAL else 1
+    threads = threads_for(x)
     pieces = ceil_div(x.size // (x.shape[0] * x.shape[1]), BLOCK_LINES)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     room = BLOCK_LINES * (LANES + 2) + _WORK
     buffers = scratch((threads, 1, room), sum_dtype(x.dtype))
-    args = (x, weight, bias, out, center, factor, pieces, buffers)
+    args = (x, weight, bias, out, center, factor, pieces, activation, buffers)
     parallel_for(_write_blocks, blocks * pieces, threads, args)
 
 
 @task
 def _blocks(args, slot, index):
-    x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers = args
+    x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers = args
     n = x.shape[2] * x.shape[3] * x.shape[4]
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     found = scratch((3, LANES), types.float64)
@@ -84,9 +93,9 @@ def _blocks(args, slot, index):
             for k in range(width):
                 center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
         _normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers)
+        mapped(activation, part(numbers, 0, n * LANES))
         store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
-    if is_streamed(out):
-        store_fence()
+    finish_stores(out)
 
 
 @always_inlined
@@ -107,7 +116,7 @@ def _find_factors(
 
 @task
 def _write_blocks(args, slot, index):
-    x, weight, bias, out, center, factor, pieces, buffers = args
+    x, weight, bias, out, center, factor, pieces, activation, buffers = args
     first = index % pieces * BLOCK_LINES
     o, i, width = place(x, index // pieces)
     lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
@@ -118,9 +127,9 @@ def _write_blocks(args, slot, index):
     numbers = own(buffers, slot, 0)
     load_block(x, o, i, width, first, lines, numbers)
     _normalize_block(x, weight, bias, o, i, width, first, lines, centers, factors, numbers)
+    mapped(activation, part(numbers, 0, lines * LANES))
     store_block(numbers, out, o, i, width, first, lines, is_streamed(out))
-    if is_streamed(out):
-        store_fence()
+    finish_stores(out)
 
 
 @always_inlined
@@ -154,21 +163,21 @@ def _normalize_block(
         count = lines if by_line else LANES
         w = part(block, free + 3 * LANES, free + 3 * LANES + count)
         b = part(block, free + 3 * LANES + count, free + 3 * LANES + 2 * count)
-        p, r, q = first_place(x, first)
+        p, r, q = first_place(x.shape, first)
         for j in range(lines if by_line else width):
             k = 0 if by_line else j
             w[j] = across(weight, o, i + k, p, r, q)[0]
             b[j] = across(bias, o, i + k, p, r, q)[0]
             if by_line:
-                p, r, q = next_place(x, p, r, q)
+                p, r, q = next_place(x.shape, p, r, q)
         lanes = high.ctypes.data, low.ctypes.data, scale.ctypes.data
         parameters = w.ctypes.data, b.ctypes.data
         scale_lines(block.dtype, block.ctypes.data, lines, *lanes, *parameters, by_line)
         return
-    p, r, q = first_place(x, first)
+    p, r, q = first_place(x.shape, first)
     for j in range(lines):
         w, b = across(weight, o, i, p, r, q), across(bias, o, i, p, r, q)
-        p, r, q = next_place(x, p, r, q)
+        p, r, q = next_place(x.shape, p, r, q)
         for k in range(width):
             at = 0 if by_line else k
             number = block[j * LANES + k]

@@ -5,9 +5,9 @@ import numpy as np
 from fastmat.core.compile import kernel
 from fastmat.core.inline import always_inlined
 from fastmat.core.mathfn import narrow
-from fastmat.core.process import num_threads
+from fastmat.cpu.activations import mapped
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import CHUNK, SERIAL, TASK
+from fastmat.cpu.blocking_reductions import CHUNK, TASK
 from fastmat.cpu.groups import (
     FLOATS,
     affine_types,
@@ -17,12 +17,12 @@ from fastmat.cpu.groups import (
     is_extreme,
     is_kept,
     normalize_types,
+    threads_for,
 )
-from fastmat.cpu.lines import is_streamed, loaded, own, store
+from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
 from fastmat.cpu.moments_along import of_chunks
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.shuffle import store_fence
 from fastmat.cpu.simd import multiply_add
 from fastmat.cpu.views import part
 
@@ -38,13 +38,14 @@ def normalize_along(
     kind,  # what to measure
     rule,  # what to make of the spread
     eps,
+    activation,  # address of a map, or 0
 ):
     """Normalize groups that stay in the L2 cache by their own statistics."""
     groups = x.shape[0] * x.shape[1]
-    threads = num_threads() if x.size > SERIAL else 1
+    threads = threads_for(x)
     several = max(1, TASK * groups // x.size)
     buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
-    args = (x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers)
+    args = (x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers)
     parallel_for(_groups, ceil_div(groups, several), threads, args)
 
 
@@ -56,54 +57,53 @@ def affine_along(
     out,  # out (o, i, p, r, q), may be x
     center,  # in (o, i, 1, 1, 1)
     factor,  # in (o, i, 1, 1, 1)
+    activation,  # address of a map, or 0
 ):
     """Normalize groups by given statistics."""
     groups, count = x.shape[0] * x.shape[1], chunks(x)
-    threads = num_threads() if x.size > SERIAL else 1
+    threads = threads_for(x)
     several = max(1, TASK * groups * count // x.size)
     buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
-    args = (x, weight, bias, out, center, factor, count, several, buffers)
+    args = (x, weight, bias, out, center, factor, count, activation, several, buffers)
     parallel_for(_write_pieces, ceil_div(groups * count, several), threads, args)
 
 
 @task
 def _groups(args, slot, index):
-    x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers = args
+    x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers = args
     count = chunks(x)
-    n = x.shape[2] * x.shape[3] * x.shape[4]
     for g in range(index * several, min((index + 1) * several, x.shape[0] * x.shape[1])):
         o, i = g // x.shape[1], g % x.shape[1]
-        mean, spread = of_chunks(x, o, i, 0, count, kind, own(buffers, slot, 0))
+        mean, spread, n = of_chunks(x, o, i, 0, count, kind, own(buffers, slot, 0))
         scale = factor_of(spread, n, rule, eps)
         if is_kept(center, x):
             center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0] = mean, scale
         for c in range(count):
-            _write_chunk(x, weight, bias, out, o, i, c, mean, scale, buffers, slot)
-    if is_streamed(out):
-        store_fence()
+            _write_chunk(x, weight, bias, out, o, i, c, mean, scale, activation, buffers, slot)
+    finish_stores(out)
 
 
 @task
 def _write_pieces(args, slot, index):
-    x, weight, bias, out, center, factor, count, several, buffers = args
+    x, weight, bias, out, center, factor, count, activation, several, buffers = args
     groups = x.shape[0] * x.shape[1]
     for number in range(index * several, min((index + 1) * several, groups * count)):
         g, c = number // count, number % count
         o, i = g // x.shape[1], g % x.shape[1]
         mean, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
-        _write_chunk(x, weight, bias, out, o, i, c, mean, scale, buffers, slot)
-    if is_streamed(out):
-        store_fence()
+        _write_chunk(x, weight, bias, out, o, i, c, mean, scale, activation, buffers, slot)
+    finish_stores(out)
 
 
 @always_inlined
-def _write_chunk(x, weight, bias, out, o, i, c, center, factor, buffers, slot):
+def _write_chunk(x, weight, bias, out, o, i, c, center, factor, activation, buffers, slot):
     """Normalize one chunk of a group."""
     numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 0))
     w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 1))
     b = loaded(chunk(bias, o, i, c, x.shape), own(buffers, slot, 2))
     result = part(own(buffers, slot, 3), 0, numbers.shape[0])
     _normalize_line(numbers, center, factor, w, b, result)
+    mapped(activation, result)
     store(result, chunk(out, o, i, c, x.shape), is_streamed(out))
 
 

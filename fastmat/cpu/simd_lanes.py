@@ -69,6 +69,43 @@ def _scale(builder, scalar, block, lines, parameters, by_line):
 
 
 @intrinsic
+def multiply_lines(
+    typingctx,
+    element,  # dtype of the block and of the weight
+    block,  # inout (lines, LANES)
+    lines,
+    weight,  # in (LANES,), or (lines,) if by_line
+    by_line,
+):
+    """block = block * weight"""
+
+    def multiply(builder, scalar, block, lines, weight, by_line):
+        lanes = _BYTES // _size(scalar)
+        vector = ir.VectorType(scalar, lanes)
+        for first in range(0, LANES, lanes):
+            kept = None if by_line else _load(builder, weight, vector, first)
+            with cgutils.for_range(builder, lines) as loop:
+                if by_line:
+                    number = _load_scalar(builder, weight, scalar, loop.index)
+                    kept = _spread(builder, number, lanes)
+                pointer = _pointer(builder, block, vector, first, loop.index)
+                x = builder.load(pointer, typ=vector, align=_size(scalar))
+                builder.store(builder.fmul(x, kept), pointer, align=_size(scalar))
+
+    def codegen(context, builder, signature, args):
+        _, *arguments, by_line = args
+        scalar = context.get_value_type(element.dtype)
+        with builder.if_else(by_line) as (each_line, each_lane):
+            with each_line:
+                multiply(builder, scalar, *arguments, True)
+            with each_lane:
+                multiply(builder, scalar, *arguments, False)
+        return context.get_dummy_value()
+
+    return types.void(element, *[types.intp] * 3, types.boolean), codegen
+
+
+@intrinsic
 def sum_lines(
     typingctx,
     element,  # dtype of the block
@@ -79,12 +116,12 @@ def sum_lines(
     """The sum of each group."""
 
     def codegen(context, builder, signature, args):
-        def step(x, center, sums):
-            return [builder.fadd(sums[0], x)]
+        def step(numbers, center, sums):
+            return [builder.fadd(sums[0], numbers[0])]
 
         _, block, lines, total = args
         scalar = context.get_value_type(element.dtype)
-        _accumulate(builder, scalar, block, lines, None, [total], step)
+        _accumulate(builder, scalar, [block], lines, None, [total], step)
         return context.get_dummy_value()
 
     return types.void(element, *[types.intp] * 3), codegen
@@ -103,20 +140,77 @@ def sum_deviations(
     """For each group the sum of the deviations from a center, and of their squares."""
 
     def codegen(context, builder, signature, args):
-        def step(x, center, sums):
-            apart = builder.fsub(x, center)
+        def step(numbers, center, sums):
+            apart = builder.fsub(numbers[0], center)
             squares = multiply_add_vectors(builder, False, apart, apart, sums[1])
             return [builder.fadd(sums[0], apart), squares]
 
         _, block, lines, center, total, squares = args
         scalar = context.get_value_type(element.dtype)
-        _accumulate(builder, scalar, block, lines, center, [total, squares], step)
+        _accumulate(builder, scalar, [block], lines, center, [total, squares], step)
         return context.get_dummy_value()
 
     return types.void(element, *[types.intp] * 5), codegen
 
 
-def _accumulate(builder, scalar, block, lines, center, results, step):
+@intrinsic
+def sum_pairs(
+    typingctx,
+    element,  # dtype of the blocks
+    block,  # in (lines, LANES)
+    other,  # in (lines, LANES)
+    lines,
+    total,  # out (LANES,), float64
+    products,  # out (LANES,), float64
+):
+    """For each group the sum of its numbers, and of their products with other numbers."""
+
+    def codegen(context, builder, signature, args):
+        def step(numbers, center, sums):
+            number, other = numbers
+            products = multiply_add_vectors(builder, False, number, other, sums[1])
+            return [builder.fadd(sums[0], number), products]
+
+        _, block, other, lines, total, products = args
+        scalar = context.get_value_type(element.dtype)
+        _accumulate(builder, scalar, [block, other], lines, None, [total, products], step)
+        return context.get_dummy_value()
+
+    return types.void(element, *[types.intp] * 5), codegen
+
+
+@intrinsic
+def subtract_lines(
+    typingctx,
+    element,  # dtype of the blocks and of all parameters
+    block,  # inout (lines, LANES)
+    other,  # in (lines, LANES)
+    lines,
+    shift,  # in (LANES,)
+    slope,  # in (LANES,)
+    scale,  # in (LANES,)
+):
+    """block = (block - shift - other * slope) * scale"""
+
+    def codegen(context, builder, signature, args):
+        _, block, other, lines, *parameters = args
+        scalar = context.get_value_type(element.dtype)
+        lanes = _BYTES // _size(scalar)
+        vector = ir.VectorType(scalar, lanes)
+        for first in range(0, LANES, lanes):
+            shift, slope, scale = (_load(builder, x, vector, first) for x in parameters)
+            back = builder.fneg(slope)
+            with cgutils.for_range(builder, lines) as loop:
+                pointers = [_pointer(builder, b, vector, first, loop.index) for b in (block, other)]
+                x, y = (builder.load(p, typ=vector, align=_size(scalar)) for p in pointers)
+                x = multiply_add_vectors(builder, False, y, back, builder.fsub(x, shift))
+                builder.store(builder.fmul(x, scale), pointers[0], align=_size(scalar))
+        return context.get_dummy_value()
+
+    return types.void(element, *[types.intp] * 6), codegen
+
+
+def _accumulate(builder, scalar, blocks, lines, center, results, step):
     """Run `step` over all lines, with sums in registers; store the sums."""
     lanes = _BYTES // _size(scalar)
     vector, wide = ir.VectorType(scalar, lanes), ir.VectorType(double, lanes)
@@ -126,10 +220,12 @@ def _accumulate(builder, scalar, block, lines, center, results, step):
         for place in sums:
             builder.store(ir.Constant(wide, None), place)
         with cgutils.for_range(builder, lines) as loop:
-            pointer = _pointer(builder, block, vector, first, loop.index)
-            x = builder.load(pointer, typ=vector, align=_size(scalar))
-            x = builder.fpext(x, wide) if scalar != double else x
-            found = step(x, around, [builder.load(place, typ=wide) for place in sums])
+            numbers = []
+            for block in blocks:
+                pointer = _pointer(builder, block, vector, first, loop.index)
+                x = builder.load(pointer, typ=vector, align=_size(scalar))
+                numbers.append(builder.fpext(x, wide) if scalar != double else x)
+            found = step(numbers, around, [builder.load(place, typ=wide) for place in sums])
             for value, place in zip(found, sums, strict=True):
                 builder.store(value, place)
         for place, result in zip(sums, results, strict=True):

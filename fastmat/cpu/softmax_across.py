@@ -9,17 +9,15 @@ from fastmat.core.compile import kernel
 from fastmat.core.elementary import exp
 from fastmat.core.inline import always_inlined
 from fastmat.core.mathfn import narrow
-from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import BLOCK_LINES, FUSED_LINES, LANES, SERIAL, TASK
+from fastmat.cpu.blocking_reductions import BLOCK_LINES, FUSED_LINES, LANES, TASK
 from fastmat.cpu.blocks import load_block, place, store_block
 from fastmat.cpu.combine import combine_sums, log_of_sum, write_logs
-from fastmat.cpu.groups import FLOATS, softmax_types
+from fastmat.cpu.groups import FLOATS, softmax_types, threads_for
 from fastmat.cpu.kinds import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
-from fastmat.cpu.lines import is_streamed, own
+from fastmat.cpu.lines import finish_stores, is_streamed, own
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.shuffle import store_fence
 from fastmat.cpu.views import part
 
 
@@ -32,7 +30,7 @@ def softmax_across(
     """Softmax or its kin of each group."""
     groups = x.shape[0] * x.shape[1]
     n = x.size // groups
-    threads = num_threads() if x.size > SERIAL else 1
+    threads = threads_for(x)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     if n <= FUSED_LINES:
         several = max(1, TASK // (n * LANES))
@@ -70,8 +68,7 @@ def _blocks(args, slot, index):
             continue
         _finish_block(numbers, n, kind, largest, total, kind == SOFTMAX)
         store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
-    if is_streamed(out):
-        store_fence()
+    finish_stores(out)
 
 
 @task
@@ -106,8 +103,7 @@ def _write_blocks(args, slot, index):
         largest[k], total[k] = narrow(found[0, g, 0], largest.dtype), found[1, g, 0]
     _finish_block(numbers, lines, kind, largest, total, False)
     store_block(numbers, out, o, i, width, first, lines, is_streamed(out))
-    if is_streamed(out):
-        store_fence()
+    finish_stores(out)
 
 
 @always_inlined

@@ -9,16 +9,14 @@ from fastmat.core.compile import kernel
 from fastmat.core.elementary import exp, maximum
 from fastmat.core.inline import always_inlined, reducing
 from fastmat.core.mathfn import narrow
-from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import CHUNK, PIECE, SERIAL, TASK
+from fastmat.cpu.blocking_reductions import CHUNK, PIECE, TASK
 from fastmat.cpu.combine import combine_sums, joined, log_of_sum, write_logs
-from fastmat.cpu.groups import FLOATS, chunk, chunks, softmax_types
+from fastmat.cpu.groups import FLOATS, chunk, chunks, softmax_types, threads_for
 from fastmat.cpu.kinds import LOGSUMEXP, SOFTMAX
-from fastmat.cpu.lines import is_streamed, loaded, own, store
+from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.shuffle import store_fence
 from fastmat.cpu.views import part
 
 
@@ -30,7 +28,7 @@ def softmax_along(
 ):
     """Softmax or its kin of each group."""
     groups, count = x.shape[0] * x.shape[1], chunks(x)
-    threads = num_threads() if x.size > SERIAL else 1
+    threads = threads_for(x)
     buffers = scratch((threads, 2, CHUNK), sum_dtype(x.dtype))
     if count <= PIECE:
         several = max(1, TASK * groups // x.size)
@@ -63,8 +61,7 @@ def _groups(args, slot, index):
             continue
         for c in range(count):
             _write_chunk(x, out, o, i, c, kind, largest, total, buffers, slot)
-    if is_streamed(out):
-        store_fence()
+    finish_stores(out)
 
 
 @always_inlined
@@ -155,5 +152,4 @@ def _write_pieces(args, slot, index):
     o, i = g // x.shape[1], g % x.shape[1]
     for c in range(piece * PIECE, min((piece + 1) * PIECE, chunks(x))):
         _write_chunk(x, out, o, i, c, kind, found[0, g, 0], found[1, g, 0], buffers, slot)
-    if is_streamed(out):
-        store_fence()
+    finish_stores(out)

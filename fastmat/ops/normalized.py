@@ -33,6 +33,22 @@ class Normalized(NamedTuple):
     rstd: Any
 
 
+class NormalizedSum(NamedTuple):
+    """A result with the sum that it was made of."""
+
+    result: Any
+    sum: Any
+
+
+class SumStatistics(NamedTuple):
+    """A result with the sum that it was made of, and the statistics of that."""
+
+    result: Any
+    sum: Any
+    mean: Any
+    rstd: Any
+
+
 def normalized(
     x: Any,
     array: Array,
@@ -43,10 +59,11 @@ def normalized(
     rule: int,
     eps: Any,
     keep: bool,
+    activation: int = 0,
 ) -> tuple[Any, Array, Array]:
     """The result, and center and factor of each group."""
     target = target_for(out, array, parameters)
-    center, factor = run(array, axes, parameters, target, kind, rule, eps, keep)
+    center, factor = run(array, axes, parameters, target, kind, rule, eps, keep, activation)
     return delivered(target, out, x), center, factor
 
 
@@ -59,18 +76,24 @@ def run(
     rule: int,
     eps: Any,
     keep: bool,
+    activation: int = 0,
 ) -> tuple[Array, Array]:
     """Normalize by own statistics; center and factor of each group, if they are to be kept."""
     eps = number(eps, "eps")
-    shape = tuple(1 if i in axes or not keep else n for i, n in enumerate(array.shape))
-    center, factor = np.empty(shape), np.empty(shape)
-    if array.size == 0:
-        center[...] = factor[...] = np.nan
-        return center, factor
-    entry = entry_of("normalization", "normalize", array.dtype)
-    for views in views_of(axes, [array, *parameters], [target, center, factor]):
-        entry(*views, kind, rule, eps)
+    center, factor = empty_statistics(array, axes, keep)
+    if array.size:
+        entry = entry_of("normalization", "normalize", array.dtype)
+        for views in views_of(axes, [array, *parameters], [target, center, factor]):
+            entry(*views, kind, rule, eps, activation)
     return center, factor
+
+
+def empty_statistics(array: Array, axes: Axes, keep: bool) -> tuple[Array, Array]:
+    """Room for center and factor of each group; for one number each, unless they are kept."""
+    shape = tuple(1 if i in axes or not keep else n for i, n in enumerate(array.shape))
+    if array.size:
+        return np.empty(shape), np.empty(shape)
+    return np.full(shape, np.nan), np.full(shape, np.nan)
 
 
 def normalize_complex(

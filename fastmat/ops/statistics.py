@@ -36,7 +36,7 @@ def apply_statistics(
     if array.size:
         entry = entry_of("normalization", "affine", array.dtype)
         for views in views_of(axes, [array, *parameters], [target], [center, factor]):
-            entry(*views)
+            entry(*views, 0)
 
 
 def views_of(
@@ -82,8 +82,21 @@ def numbers_of(x: Any, complex_too: bool = False) -> Array:
     return native(array)
 
 
+def converted(given: Any, name: str, array: Array) -> Array:
+    """An argument of the shape and dtype of x, converted from another dtype of real numbers."""
+    found = as_array(given, name)
+    if kernel_name(found.dtype) is None or found.dtype.kind == "c":
+        raise TypeError(f"{name} has dtype {found.dtype}; it must be real numbers")
+    if found.shape != array.shape:
+        raise ValueError(f"{name} has shape {found.shape}; it must have {array.shape}, as x")
+    return native(found).astype(array.dtype, copy=False)
+
+
 def target_for(out: Any, array: Array, others: Any) -> Array:
-    """Where to compute the result: `out` itself, if kernels can write it as they read `array`."""
+    """Where to compute the result: `out` itself, if kernels can write it as they read `array`.
+
+    `others` are the arrays that are still read, or written, while the result is stored.
+    """
     if out is None:
         return np.empty(array.shape, array.dtype)
     target = check_out(out, array.shape, array.dtype)

@@ -177,6 +177,86 @@ def writer(x, out, dtype, joined, run):
     return inlined(write)
 
 
+def pair_writer(x, out, dtype, joined, full, run):
+    """A function (arguments, extra, x, out) that writes two results, of the first two arguments.
+
+    It calls ``run(arguments, extra, target, second target)`` with views of five axes. `out` is a
+    pair, of which either part may be None, or None. Each part may be the argument it belongs to.
+    """
+    pair = out if given(out) else (types.none, types.none)
+    if not isinstance(pair, types.BaseTuple | tuple) or len(pair) != 2:
+        raise errors.TypingError(f"out is {out}; with a residual it must be a pair of arrays")
+    (first, finish_first), (second, finish_second) = (
+        _one_of_pair(part, x.ndim, dtype, joined, full) for part in pair
+    )
+    split = inlined((lambda out: out) if given(out) else (lambda out: (None, None)))
+
+    def write(arguments, extra, x, out):
+        a, b = arguments[0], arguments[1]
+        for_a, for_b = split(out)
+        kept_a, target_a = first(for_a, x, (a, b, *arguments[2:]), for_b)
+        kept_b, target_b = second(for_b, x, (b, a, *arguments[2:]), for_a)
+        run(arguments, extra, target_a, target_b)
+        return finish_first(for_a, kept_a, target_a), finish_second(for_b, kept_b, target_b)
+
+    return inlined(write)
+
+
+def _one_of_pair(out, ndim, dtype, joined, full):
+    """A function that gives an array and the view of it that is written, and one that delivers."""
+    item = NUMBA_DTYPES[dtype.name]
+
+    @inlined
+    def new(out, x, arguments, other):
+        target = np.empty(x.shape, item)
+        return target, full(target)
+
+    if not given(out):
+        return new, inlined(lambda out, target, view: target)
+    if not check_output(out, ndim, dtype) or (joined and out.layout != "C"):
+
+        @inlined
+        def new_if_it_fits(out, x, arguments, other):
+            if out.shape != x.shape:
+                raise ValueError("out has another shape than the result")
+            return new(out, x, arguments, other)
+
+        @inlined
+        def copied(out, target, view):
+            out[...] = target
+            return out
+
+        return new_if_it_fits, copied
+
+    @inlined
+    def itself(out, x, arguments, other):
+        if out.shape != x.shape:
+            raise ValueError("out has another shape than the result")
+        if _clashes(arguments, out) or _meets(other, out):
+            return out, full(np.empty(x.shape, item))
+        return out, full(out)
+
+    @inlined
+    def delivered(out, target, view):
+        own = full(target)
+        if own.ctypes.data != view.ctypes.data:
+            own[...] = view
+        return target
+
+    return itself, delivered
+
+
+def _meets(other, out):
+    raise TypeError("only for compiled code")
+
+
+@overload(_meets)
+def _meets_if_given(other, out):
+    if not given(other):
+        return lambda other, out: False
+    return lambda other, out: overlap(other, out)
+
+
 def check_output(out, ndim, dtype):
     """A TypingError unless results can be written to `out`; whether it has just their dtype."""
     check_out(out, ndim, dtype)
@@ -208,6 +288,13 @@ def constant(argument, name, kinds):
     if not isinstance(value, kinds):
         raise errors.TypingError(f"{name} must be a constant inside njit; it is {argument}")
     return value
+
+
+def picked(return_stats):
+    """A function that takes what the caller wants from a result with its statistics."""
+    if constant(return_stats, "return_stats", bool):
+        return inlined(lambda found: found)
+    return inlined(lambda found: found.result)
 
 
 def constant_axes(axis, ndim):

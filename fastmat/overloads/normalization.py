@@ -3,8 +3,6 @@
 import math
 
 import numpy as np
-from numba import types
-from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call_all
@@ -29,6 +27,7 @@ from fastmat.overloads.groups import (
     floating,
     in_slots,
     is_joined,
+    picked,
     plan,
     ready,
     statistics_shape,
@@ -36,160 +35,6 @@ from fastmat.overloads.groups import (
 )
 from fastmat.overloads.parameters import parameters_for
 from fastmat.overloads.typing import array_type, given
-
-
-def _lengths(argument):
-    """How many axes normalized_shape names."""
-    if isinstance(argument, types.Integer):
-        return 1
-    if isinstance(argument, types.BaseTuple) and len(argument):
-        if all(isinstance(item, types.Integer) for item in argument):
-            return len(argument)
-    raise errors.TypingError(
-        f"normalized_shape is of type {argument}; it must be an integer or a tuple of integers"
-    )
-
-
-def _last_axes(x, normalized_shape, axis):
-    """The axes to normalize over, and a function that checks their lengths."""
-    ndim = array_type(x, "x").ndim
-    if given(axis) == given(normalized_shape):
-        raise errors.TypingError("either normalized_shape or axis must be given, and not both")
-    if given(axis):
-        axes = constant_axes(axis, ndim)
-        return axes, inlined(lambda x, shape: None)
-    count = _lengths(normalized_shape)
-    if count > ndim:
-        raise errors.TypingError(
-            f"normalized_shape has {count} dimensions; x has {ndim}, which is less"
-        )
-    first = ndim - count
-    if isinstance(normalized_shape, types.Integer):
-
-        def check(x, shape):
-            if x.shape[first] != shape:
-                raise ValueError("normalized_shape is not the last dimension of x")
-
-    else:
-
-        def check(x, shape):
-            if x.shape[first:] != shape:
-                raise ValueError("normalized_shape is not the last dimensions of x")
-
-    return tuple(range(first, ndim)), inlined(check)
-
-
-def _normalizer(slots, parameter_axes, kind, rule):
-    """A function (arguments, (center, factor, eps), target) that calls the kernel."""
-    full, parameters = in_slots(slots), in_slots(slots, parameter_axes)
-
-    def run(arguments, extra, target):
-        x, weight, bias = arguments
-        center, factor, eps = extra
-        if x.size == 0:
-            center[...] = np.nan
-            factor[...] = np.nan
-            return
-        a, b = full(x), full(target)
-        w, s = parameters(weight), parameters(bias)
-        call_all(
-            normalize_kernel,
-            a.dtype,
-            (a, w, s, b, full(center), full(factor), kind, rule, np.float64(eps)),
-        )
-
-    return inlined(run)
-
-
-def _last_axes_norm(x, normalized_shape, weight, bias, axis, out, return_stats, kind):
-    """What `layer_norm` and `rms_norm` share: a function of all their arguments."""
-    dtype = floating(x)
-    axes, check = _last_axes(x, normalized_shape, axis)
-    slots = plan(x, axes)
-    joined = is_joined(slots)
-    read, parameters = ready(x, dtype, joined), parameters_for(x, axes, weight, bias, dtype)
-    shape_of = statistics_shape(x.ndim, axes)
-    write = writer(x, out, dtype, joined, _normalizer(slots, axes, kind, MEAN_SPREAD))
-    with_stats = constant(return_stats, "return_stats", bool)
-
-    def without(x, normalized_shape, weight, bias, eps, out):
-        check(x, normalized_shape)
-        a = read(x)
-        w, b = parameters(weight, bias, x)
-        center, factor = np.empty(shape_of(x)), np.empty(shape_of(x))
-        return write((a, w, b), (center, factor, eps), x, out)
-
-    def with_statistics(x, normalized_shape, weight, bias, eps, out):
-        check(x, normalized_shape)
-        a = read(x)
-        w, b = parameters(weight, bias, x)
-        center, factor = np.empty(shape_of(x)), np.empty(shape_of(x))
-        return Normalized(write((a, w, b), (center, factor, eps), x, out), center, factor)
-
-    return inlined(with_statistics if with_stats else without)
-
-
-@overload(ops.layer_norm, prefer_literal=True)
-def _layer_norm(
-    x,
-    normalized_shape=None,
-    weight=None,
-    bias=None,
-    eps=1e-5,
-    axis=None,
-    out=None,
-    return_stats=False,
-):
-    run = _last_axes_norm(x, normalized_shape, weight, bias, axis, out, return_stats, MOMENTS)
-
-    def layer_norm(
-        x,
-        normalized_shape=None,
-        weight=None,
-        bias=None,
-        eps=1e-5,
-        axis=None,
-        out=None,
-        return_stats=False,
-    ):
-        return run(x, normalized_shape, weight, bias, eps, out)
-
-    return layer_norm
-
-
-@overload(ops.rms_norm, prefer_literal=True)
-def _rms_norm(
-    x, normalized_shape=None, weight=None, eps=None, axis=None, out=None, return_stats=False
-):
-    run = _last_axes_norm(x, normalized_shape, weight, None, axis, out, return_stats, SQUARES)
-    default = float(np.finfo(floating(x)).eps)
-    if given(eps):
-
-        def rms_norm(
-            x,
-            normalized_shape=None,
-            weight=None,
-            eps=None,
-            axis=None,
-            out=None,
-            return_stats=False,
-        ):
-            return run(x, normalized_shape, weight, None, eps, out)
-
-    else:
-
-        def rms_norm(
-            x,
-            normalized_shape=None,
-            weight=None,
-            eps=None,
-            axis=None,
-            out=None,
-            return_stats=False,
-        ):
-            return run(x, normalized_shape, weight, None, default, out)
-
-    return rms_norm
 
 
 @overload(ops.group_norm, prefer_literal=True)
@@ -200,7 +45,7 @@ def _group_norm(x, num_groups, weight=None, bias=None, eps=1e-5, out=None, retur
     joined = is_joined(slots)
     read, parameters = ready(x, dtype, joined), parameters_for(x, (1,), weight, bias, dtype)
     full, per_channel, per_group = (in_slots(slots, axes) for axes in (None, (1, 2), (0, 1)))
-    with_stats = constant(return_stats, "return_stats", bool)
+    pick = picked(return_stats)
 
     @inlined
     def run(arguments, extra, target):
@@ -211,7 +56,7 @@ def _group_norm(x, num_groups, weight=None, bias=None, eps=1e-5, out=None, retur
         a, b = full(divided(x, groups)), full(divided(target, groups))
         in_groups = (1, 1) if weight.shape[0] == 1 else (groups, weight.shape[0] // groups)
         w, s = per_channel(weight.reshape(in_groups)), per_channel(bias.reshape(in_groups))
-        how = MOMENTS, MEAN_SPREAD, np.float64(eps)
+        how = MOMENTS, MEAN_SPREAD, np.float64(eps), 0
         statistics = per_group(center), per_group(factor)
         call_all(normalize_kernel, a.dtype, (a, w, s, b, *statistics, *how))
 
@@ -228,19 +73,8 @@ def _group_norm(x, num_groups, weight=None, bias=None, eps=1e-5, out=None, retur
         result = write((a, w, b), (center, factor, eps, num_groups), x, out)
         return Normalized(result, center, factor)
 
-    if with_stats:
-
-        def group_norm(
-            x, num_groups, weight=None, bias=None, eps=1e-5, out=None, return_stats=False
-        ):
-            return normalized(x, num_groups, weight, bias, eps, out)
-
-    else:
-
-        def group_norm(
-            x, num_groups, weight=None, bias=None, eps=1e-5, out=None, return_stats=False
-        ):
-            return normalized(x, num_groups, weight, bias, eps, out).result
+    def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5, out=None, return_stats=False):
+        return pick(normalized(x, num_groups, weight, bias, eps, out))
 
     return group_norm
 
@@ -263,37 +97,21 @@ def _instance_norm(
     run = channel_norm(
         x, running_mean, running_var, weight, bias, out, own, tuple(range(2, ndim)), (0, 1)
     )
-    if constant(return_stats, "return_stats", bool):
+    pick = picked(return_stats)
 
-        def instance_norm(
-            x,
-            running_mean=None,
-            running_var=None,
-            weight=None,
-            bias=None,
-            use_input_stats=True,
-            momentum=0.1,
-            eps=1e-5,
-            out=None,
-            return_stats=False,
-        ):
-            return run(x, running_mean, running_var, weight, bias, momentum, eps, out)
-
-    else:
-
-        def instance_norm(
-            x,
-            running_mean=None,
-            running_var=None,
-            weight=None,
-            bias=None,
-            use_input_stats=True,
-            momentum=0.1,
-            eps=1e-5,
-            out=None,
-            return_stats=False,
-        ):
-            return run(x, running_mean, running_var, weight, bias, momentum, eps, out).result
+    def instance_norm(
+        x,
+        running_mean=None,
+        running_var=None,
+        weight=None,
+        bias=None,
+        use_input_stats=True,
+        momentum=0.1,
+        eps=1e-5,
+        out=None,
+        return_stats=False,
+    ):
+        return pick(run(x, running_mean, running_var, weight, bias, momentum, eps, out))
 
     return instance_norm
 
@@ -316,37 +134,21 @@ def _batch_norm(
     run = channel_norm(
         x, running_mean, running_var, weight, bias, out, own, (0, *range(2, ndim)), (1,)
     )
-    if constant(return_stats, "return_stats", bool):
+    pick = picked(return_stats)
 
-        def batch_norm(
-            x,
-            running_mean=None,
-            running_var=None,
-            weight=None,
-            bias=None,
-            training=False,
-            momentum=0.1,
-            eps=1e-5,
-            out=None,
-            return_stats=False,
-        ):
-            return run(x, running_mean, running_var, weight, bias, momentum, eps, out)
-
-    else:
-
-        def batch_norm(
-            x,
-            running_mean=None,
-            running_var=None,
-            weight=None,
-            bias=None,
-            training=False,
-            momentum=0.1,
-            eps=1e-5,
-            out=None,
-            return_stats=False,
-        ):
-            return run(x, running_mean, running_var, weight, bias, momentum, eps, out).result
+    def batch_norm(
+        x,
+        running_mean=None,
+        running_var=None,
+        weight=None,
+        bias=None,
+        training=False,
+        momentum=0.1,
+        eps=1e-5,
+        out=None,
+        return_stats=False,
+    ):
+        return pick(run(x, running_mean, running_var, weight, bias, momentum, eps, out))
 
     return batch_norm
 
@@ -369,7 +171,9 @@ def _normalize(x, ord=2, axis=-1, eps=1e-12, out=None):
             a, b = full(x), full(target)
             parameters = nothing(weight), nothing(bias)
             statistics = full(center), full(factor)
-            call_all(normalize_kernel, a.dtype, (a, *parameters, b, *statistics, kind, rule, eps))
+            call_all(
+                normalize_kernel, a.dtype, (a, *parameters, b, *statistics, kind, rule, eps, 0)
+            )
 
     write = writer(x, out, dtype, joined, run)
 

@@ -1,0 +1,227 @@
+"""`layer_norm` and `rms_norm` inside ``@njit``."""
+
+import numpy as np
+from numba import types
+from numba.core import errors
+from numba.extending import overload
+
+from fastmat.core.compile import call_all
+from fastmat.core.inline import inlined
+from fastmat.cpu.kinds import MEAN_SPREAD, MOMENTS, SQUARES
+from fastmat.cpu.layer_norm import normalize_sum
+from fastmat.cpu.normalization import normalize
+from fastmat.ops import layer_norm as ops
+from fastmat.ops.normalized import Normalized, NormalizedSum, SumStatistics
+from fastmat.overloads.activations import map_address
+from fastmat.overloads.groups import (
+    constant,
+    constant_axes,
+    floating,
+    in_slots,
+    is_joined,
+    pair_writer,
+    picked,
+    plan,
+    ready,
+    statistics_shape,
+    writer,
+)
+from fastmat.overloads.parameters import parameters_for
+from fastmat.overloads.typing import array_type, given
+
+
+def _lengths(argument):
+    """How many axes normalized_shape names."""
+    if isinstance(argument, types.Integer):
+        return 1
+    if isinstance(argument, types.BaseTuple) and len(argument):
+        if all(isinstance(item, types.Integer) for item in argument):
+            return len(argument)
+    raise errors.TypingError(
+        f"normalized_shape is of type {argument}; it must be an integer or a tuple of integers"
+    )
+
+
+def _last_axes(x, normalized_shape, axis):
+    """The axes to normalize over, and a function that checks their lengths."""
+    ndim = array_type(x, "x").ndim
+    if given(axis) == given(normalized_shape):
+        raise errors.TypingError("either normalized_shape or axis must be given, and not both")
+    if given(axis):
+        axes = constant_axes(axis, ndim)
+        return axes, inlined(lambda x, shape: None)
+    count = _lengths(normalized_shape)
+    if count > ndim:
+        raise errors.TypingError(
+            f"normalized_shape has {count} dimensions; x has {ndim}, which is less"
+        )
+    first = ndim - count
+    if isinstance(normalized_shape, types.Integer):
+
+        def check(x, shape):
+            if x.shape[first] != shape:
+                raise ValueError("normalized_shape is not the last dimension of x")
+
+    else:
+
+        def check(x, shape):
+            if x.shape[first:] != shape:
+                raise ValueError("normalized_shape is not the last dimensions of x")
+
+    return tuple(range(first, ndim)), inlined(check)
+
+
+def _last_axes_norm(
+    x, normalized_shape, weight, bias, axis, residual, activation, out, return_stats, kind
+):
+    """What `layer_norm` and `rms_norm` share: a function of all their arguments."""
+    axes, check = _last_axes(x, normalized_shape, axis)
+    prepare = _with_residual if given(residual) else _alone
+    normalized = prepare(x, axes, weight, bias, residual, activation, out, return_stats, kind)
+
+    def run(x, normalized_shape, weight, bias, eps, residual, out):
+        check(x, normalized_shape)
+        return normalized(x, weight, bias, eps, residual, out)
+
+    return inlined(run)
+
+
+def _alone(x, axes, weight, bias, residual, activation, out, return_stats, kind):
+    dtype = floating(x)
+    slots = plan(x, axes)
+    joined = is_joined(slots)
+    read, parameters = ready(x, dtype, joined), parameters_for(x, axes, weight, bias, dtype)
+    full, per_number = in_slots(slots), in_slots(slots, axes)
+    address, shape_of = map_address(activation, dtype), statistics_shape(x.ndim, axes)
+    pick = picked(return_stats)
+
+    @inlined
+    def run(arguments, extra, target):
+        x, weight, bias = arguments
+        center, factor, eps = extra
+        if x.size:
+            a, b = full(x), full(target)
+            w, s = per_number(weight), per_number(bias)
+            how = kind, MEAN_SPREAD, np.float64(eps), address()
+            call_all(normalize, a.dtype, (a, w, s, b, full(center), full(factor), *how))
+
+    write = writer(x, out, dtype, joined, run)
+
+    def alone(x, weight, bias, eps, residual, out):
+        a = read(x)
+        w, b = parameters(weight, bias, x)
+        center, factor = np.full(shape_of(x), np.nan), np.full(shape_of(x), np.nan)
+        result = write((a, w, b), (center, factor, eps), x, out)
+        return pick(Normalized(result, center, factor))
+
+    return inlined(alone)
+
+
+def _with_residual(x, axes, weight, bias, residual, activation, out, return_stats, kind):
+    dtype = floating(x)
+    slots = plan(x, axes)
+    joined = is_joined(slots)
+    read, parameters = ready(x, dtype, joined), parameters_for(x, axes, weight, bias, dtype)
+    floating(residual, "residual")
+    if residual.ndim != x.ndim:
+        raise errors.TypingError(f"residual has {residual.ndim} dimensions; x has {x.ndim}")
+    read_residual = ready(residual, dtype, joined)
+    full, per_number = in_slots(slots), in_slots(slots, axes)
+    address, shape_of = map_address(activation, dtype), statistics_shape(x.ndim, axes)
+    pick = inlined(
+        (lambda found: found)
+        if constant(return_stats, "return_stats", bool)
+        else (lambda found: NormalizedSum(found.result, found.sum))
+    )
+
+    @inlined
+    def run(arguments, extra, target, total):
+        x, residual, weight, bias = arguments
+        center, factor, eps = extra
+        if x.size:
+            a, r = full(x), full(residual)
+            w, s = per_number(weight), per_number(bias)
+            how = kind, MEAN_SPREAD, np.float64(eps), address()
+            statistics = full(center), full(factor)
+            call_all(normalize_sum, a.dtype, (a, r, w, s, target, total, *statistics, *how))
+
+    write = pair_writer(x, out, dtype, joined, full, run)
+
+    def with_residual(x, weight, bias, eps, residual, out):
+        if residual.shape != x.shape:
+            raise ValueError("residual has another shape than x")
+        a, r = read(x), read_residual(residual)
+        w, b = parameters(weight, bias, x)
+        center, factor = np.full(shape_of(x), np.nan), np.full(shape_of(x), np.nan)
+        result, total = write((a, r, w, b), (center, factor, eps), x, out)
+        return pick(SumStatistics(result, total, center, factor))
+
+    return inlined(with_residual)
+
+
+@overload(ops.layer_norm, prefer_literal=True)
+def _layer_norm(
+    x,
+    normalized_shape=None,
+    weight=None,
+    bias=None,
+    eps=1e-5,
+    axis=None,
+    residual=None,
+    activation=None,
+    out=None,
+    return_stats=False,
+):
+    run = _last_axes_norm(
+        x, normalized_shape, weight, bias, axis, residual, activation, out, return_stats, MOMENTS
+    )
+
+    def layer_norm(
+        x,
+        normalized_shape=None,
+        weight=None,
+        bias=None,
+        eps=1e-5,
+        axis=None,
+        residual=None,
+        activation=None,
+        out=None,
+        return_stats=False,
+    ):
+        return run(x, normalized_shape, weight, bias, eps, residual, out)
+
+    return layer_norm
+
+
+@overload(ops.rms_norm, prefer_literal=True)
+def _rms_norm(
+    x,
+    normalized_shape=None,
+    weight=None,
+    eps=None,
+    axis=None,
+    residual=None,
+    activation=None,
+    out=None,
+    return_stats=False,
+):
+    run = _last_axes_norm(
+        x, normalized_shape, weight, None, axis, residual, activation, out, return_stats, SQUARES
+    )
+    default = float(np.finfo(floating(x)).eps)
+    least = inlined((lambda eps: eps) if given(eps) else (lambda eps: default))
+
+    def rms_norm(
+        x,
+        normalized_shape=None,
+        weight=None,
+        eps=None,
+        axis=None,
+        residual=None,
+        activation=None,
+        out=None,
+        return_stats=False,
+    ):
+        return run(x, normalized_shape, weight, None, least(eps), residual, out)
+
+    return rms_norm
