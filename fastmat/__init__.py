@@ -1,6 +1,14 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
 from fastmat.core.threads import threads
+from fastmat.ops.gradients import (
+    batch_norm_vjp,
+    group_norm_vjp,
+    instance_norm_vjp,
+    layer_norm_vjp,
+    normalize_vjp,
+    rms_norm_vjp,
+)
 from fastmat.ops.layer_norm import layer_norm, rms_norm
 from fastmat.ops.matmul import matmul, matvec, vecdot, vecmat
 from fastmat.ops.moments import moments, standardize
@@ -10,25 +18,41 @@ from fastmat.ops.normalization import (
     instance_norm,
     normalize,
 )
-from fastmat.ops.softmax import log_softmax, logsumexp, softmax
+from fastmat.ops.softmax import (
+    log_softmax,
+    log_softmax_vjp,
+    logsumexp,
+    logsumexp_vjp,
+    softmax,
+    softmax_vjp,
+)
 from fastmat.ops.transpose import matrix_transpose, transpose
 
 __version__ = "0.1.0"
 
 __all__ = [
     "batch_norm",
+    "batch_norm_vjp",
     "group_norm",
+    "group_norm_vjp",
     "instance_norm",
+    "instance_norm_vjp",
     "layer_norm",
+    "layer_norm_vjp",
     "log_softmax",
+    "log_softmax_vjp",
     "logsumexp",
+    "logsumexp_vjp",
     "matmul",
     "matrix_transpose",
     "matvec",
     "moments",
     "normalize",
+    "normalize_vjp",
     "rms_norm",
+    "rms_norm_vjp",
     "softmax",
+    "softmax_vjp",
     "standardize",
     "threads",
     "transpose",

@@ -62,7 +62,51 @@ def softmax(x):
     return fm.softmax(x, 0)
 
 
+@register_jitable
+def layer_norm_vjp(x, weight):
+    center, factor = np.zeros((x.shape[0], 1)), np.ones((x.shape[0], 1))
+    found = fm.layer_norm_vjp(x, x, center, factor, x.shape[1], weight)
+    return joined(found.x, found.weight, found.bias)
+
+
+@register_jitable
+def rms_norm_vjp(x, weight):
+    found = fm.rms_norm_vjp(x, x, np.ones((x.shape[0], 1)), x.shape[1], weight)
+    return joined(found.x, found.weight, found.weight)
+
+
+@register_jitable
+def group_norm_vjp(x, weight):
+    center, factor = np.zeros((x.shape[0], 2)), np.ones((x.shape[0], 2))
+    found = fm.group_norm_vjp(x, x, 2, center, factor, weight)
+    return joined(found.x, found.weight, found.bias)
+
+
+@register_jitable
+def instance_norm_vjp(x, weight):
+    center, factor = np.zeros(x.shape[:2]), np.ones(x.shape[:2])
+    found = fm.instance_norm_vjp(x, x, center, factor, weight)
+    return joined(found.x, found.weight, found.bias)
+
+
+@register_jitable
+def batch_norm_vjp(x, weight):
+    center, factor = np.zeros(x.shape[1]), np.ones(x.shape[1])
+    found = fm.batch_norm_vjp(x, x, center, factor, weight, True)
+    return joined(found.x, found.weight, found.bias)
+
+
+@register_jitable
+def joined(by_x, by_weight, by_bias):
+    return np.concatenate((by_x.ravel(), by_weight, by_bias))
+
+
 WITH_MORE = {
+    "layer_norm_vjp": layer_norm_vjp,
+    "rms_norm_vjp": rms_norm_vjp,
+    "group_norm_vjp": group_norm_vjp,
+    "instance_norm_vjp": instance_norm_vjp,
+    "batch_norm_vjp": batch_norm_vjp,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "group_norm": group_norm,
@@ -103,6 +147,15 @@ CALLS = {
     "softmax": [((5000, 8),), ((300, 700),), ((90_000, 2),)],
     "log_softmax": [((5000, 8),), ((300, 700),), ((2, 90_000),)],
     "logsumexp": [((5000, 8),), ((300, 700),), ((2, 90_000),)],
+    "layer_norm_vjp": [((5000, 8), (8,)), ((300, 700), (700,)), ((2, 90_000), (90_000,))],
+    "rms_norm_vjp": [((5000, 8), (8,)), ((2, 90_000), (90_000,))],
+    "group_norm_vjp": [((40, 6, 300), (6,)), ((2, 4, 40_000), (4,))],
+    "instance_norm_vjp": [((40, 6, 300), (6,)), ((2, 4, 80_000), (4,))],
+    "batch_norm_vjp": [((40, 6, 300), (6,)), ((3000, 70, 1), (70,))],
+    "normalize_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
+    "softmax_vjp": [((5000, 8), (5000, 8)), ((300, 700), (300, 700))],
+    "log_softmax_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
+    "logsumexp_vjp": [((5000,), (5000, 8), (5000,)), ((2,), (2, 90_000), (2,))],
 }
 DTYPES = ["f4", "f8", "c8"]
 REAL = set(CALLS) - {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}

@@ -9,7 +9,7 @@ from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import accumulator
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import CHUNK, LARGE, SERIAL, SHORT
+from fastmat.cpu.blocking_reductions import CHUNK, FUSED, FUSED_LINES, LARGE, SERIAL, SHORT
 from fastmat.cpu.kinds import MEAN_SPREAD, ROOT_NORM
 from fastmat.cpu.lines import line
 from fastmat.cpu.views import part
@@ -53,6 +53,15 @@ def is_across(x):
     """Whether groups lie side by side, or are so short that they are better computed so."""
     _, inner, p, r, q = x.shape
     return inner > 1 and (abs(x.strides[1]) < abs(x.strides[4]) or q == 1 or p * r * q <= SHORT)
+
+
+@inlined
+def is_fused(x, weight):
+    """Whether gradients by x, weight and bias are found together, in one pass over memory."""
+    n = x.shape[2] * x.shape[3] * x.shape[4]
+    if is_across(x):
+        return n <= FUSED_LINES and weight.shape[0] == 1 and weight.shape[1] == 1
+    return n <= FUSED
 
 
 @inlined

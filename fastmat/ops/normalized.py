@@ -196,25 +196,29 @@ def last_axes(array: Array, normalized_shape: Any, axis: Any) -> Axes:
 
 def parameters_for(array: Array, axes: Axes, weight: Any, bias: Any, lengths: Axes) -> list[Array]:
     """Weight and bias in the dtype kernels compute with, with length 1 along the other axes."""
-    compute = compute_dtype(array.dtype)
-    found: list[Array | None] = []
-    for name, given in (("weight", weight), ("bias", bias)):
-        if given is None:
-            found.append(None)
-            continue
-        parameter = as_array(given, name)
-        if kernel_name(parameter.dtype) is None or parameter.dtype.kind == "c":
-            raise TypeError(f"{name} has dtype {parameter.dtype}; it must be real numbers")
-        if parameter.shape != lengths:
-            raise ValueError(f"{name} has shape {parameter.shape}; it must have {lengths}")
-        shape = [n if i in axes else 1 for i, n in enumerate(array.shape)]
-        found.append(np.ascontiguousarray(parameter, compute).reshape(shape))
+    found = [
+        parameter(array, axes, given, name, lengths)
+        for name, given in (("weight", weight), ("bias", bias))
+    ]
     shape_of = next((x.shape for x in found if x is not None), (1,) * array.ndim)
     neutral = (1.0, -0.0)  # what leaves even the sign of zero as it is
     return [
-        np.full(shape_of, value, compute) if x is None else x
+        np.full(shape_of, value, compute_dtype(array.dtype)) if x is None else x
         for x, value in zip(found, neutral, strict=True)
     ]
+
+
+def parameter(array: Array, axes: Axes, given: Any, name: str, lengths: Axes) -> Array | None:
+    """Weight or bias of these lengths along the axes, and of length 1 along the others."""
+    if given is None:
+        return None
+    found = as_array(given, name)
+    if kernel_name(found.dtype) is None or found.dtype.kind == "c":
+        raise TypeError(f"{name} has dtype {found.dtype}; it must be real numbers")
+    if found.shape != lengths:
+        raise ValueError(f"{name} has shape {found.shape}; it must have {lengths}")
+    shape = [n if i in axes else 1 for i, n in enumerate(array.shape)]
+    return np.ascontiguousarray(found, compute_dtype(array.dtype)).reshape(shape)
 
 
 def channels_of(array: Array) -> int:

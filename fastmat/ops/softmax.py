@@ -1,4 +1,4 @@
-"""Softmax, its logarithm, and the logarithm of a sum of exponentials."""
+"""Softmax, its logarithm, the logarithm of a sum of exponentials, and their gradients."""
 
 from __future__ import annotations
 
@@ -6,9 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from fastmat.core.arrays import Array, like
+from fastmat.core.arrays import Array, as_array, like
 from fastmat.core.checks import check_out
-from fastmat.cpu.kinds import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
+from fastmat.cpu.kinds import (
+    LOG_SOFTMAX,
+    LOGSUMEXP,
+    OF_LOG_SOFTMAX,
+    OF_LOGSUMEXP,
+    OF_SOFTMAX,
+    SOFTMAX,
+)
+from fastmat.ops.differentiated import (
+    cotangent_for,
+    gradients,
+    kept_shape,
+    no_weight,
+    statistic,
+    target_of_gradient,
+    write,
+)
 from fastmat.ops.groups import normalized_axes
 from fastmat.ops.statistics import delivered, entry_of, numbers_of, target_for, views_of
 
@@ -121,6 +137,136 @@ def logsumexp(x: Any, axis: Any = -1, *, keepdims: bool = False, out: Any = None
         return like(result.reshape(shape), x)
     np.copyto(destination, result.reshape(shape), casting="same_kind")
     return out
+
+
+def softmax_vjp(cotangent: Any, result: Any, axis: Any = -1, *, out: Any = None) -> Any:
+    """Gradient of `softmax`: ``result * (cotangent - sum(cotangent * result))``.
+
+    Parameters
+    ----------
+    cotangent
+        The gradient by the result, of its shape.
+    result
+        What `softmax` returned.
+    axis
+        As it was given to `softmax`.
+    out
+        Where to store the gradient; may be either array, or overlap it.
+
+    Returns
+    -------
+    array of the shape and dtype of `result`
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes that do not fit; axes out of range; dtypes that are not real numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> fm.softmax_vjp([1.0, 0.0], fm.softmax([0.0, 0.0]))
+    array([ 0.25, -0.25])
+    """
+    return _softmax_vjp(OF_SOFTMAX, cotangent, result, axis, out)
+
+
+def log_softmax_vjp(cotangent: Any, result: Any, axis: Any = -1, *, out: Any = None) -> Any:
+    """Gradient of `log_softmax`: ``cotangent - exp(result) * sum(cotangent)``.
+
+    Parameters
+    ----------
+    cotangent, result, axis, out
+        As `softmax_vjp`.
+
+    Returns
+    -------
+    array of the shape and dtype of `result`
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `softmax_vjp`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> fm.log_softmax_vjp([1.0, 0.0], fm.log_softmax([0.0, 0.0]))
+    array([ 0.5, -0.5])
+    """
+    return _softmax_vjp(OF_LOG_SOFTMAX, cotangent, result, axis, out)
+
+
+def _softmax_vjp(kind: int, cotangent: Any, result: Any, axis: Any, out: Any) -> Any:
+    array = numbers_of(result, name="result")
+    g = cotangent_for(cotangent, array)
+    axes = normalized_axes(axis, array.ndim)
+    target = target_of_gradient(out, array, g, [])
+    shape = kept_shape(array, axes)
+    statistics = np.zeros(shape), np.ones(shape)
+    gradients(g, array, axes, no_weight(array), statistics, target, kind, False)
+    return delivered(target, out, result)
+
+
+def logsumexp_vjp(
+    cotangent: Any,
+    x: Any,
+    result: Any,
+    axis: Any = -1,
+    *,
+    keepdims: bool = False,
+    out: Any = None,
+) -> Any:
+    """Gradient of `logsumexp`: ``cotangent * exp(x - result)``.
+
+    Parameters
+    ----------
+    cotangent
+        The gradient by the result, of its shape.
+    x
+        What the exponentials were of.
+    result
+        What `logsumexp` returned.
+    axis, keepdims
+        As they were given to it.
+    out
+        Where to store the gradient; may be `x` itself, or overlap any argument.
+
+    Returns
+    -------
+    array of the shape and dtype of `x`
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `softmax_vjp`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> fm.logsumexp_vjp(1.0, [0.0, 0.0], fm.logsumexp([0.0, 0.0]))
+    array([0.5, 0.5])
+    """
+    array = numbers_of(x)
+    axes = normalized_axes(axis, array.ndim)
+    kept = kept_shape(array, axes)
+    shape = kept if keepdims else tuple(n for i, n in enumerate(array.shape) if i not in axes)
+    parts = []
+    for given, name in ((cotangent, "cotangent"), (result, "result")):
+        part = as_array(given, name)
+        part = part.astype(np.float64) if part.dtype.kind in "biu" else part
+        parts.append(statistic(part, name, shape, kept))
+    g = np.broadcast_to(parts[0].astype(array.dtype), array.shape)
+    target = target_of_gradient(out, array, g, parts)
+    if array.size:
+        nothing = np.zeros(kept)
+        statistics = parts[1], np.ones(kept)
+        flow = nothing, nothing
+        write(g, array, axes, no_weight(array), statistics, flow, target, OF_LOGSUMEXP)
+    return delivered(target, out, x)
 
 
 def _same_shape(x: Any, axis: Any, out: Any, kind: int) -> Any:

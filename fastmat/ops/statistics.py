@@ -70,22 +70,22 @@ def entry_of(module: str, kernel: str, dtype: DType) -> Callable[..., None]:
     return entry
 
 
-def numbers_of(x: Any, complex_too: bool = False) -> Array:
+def numbers_of(x: Any, complex_too: bool = False, name: str = "x") -> Array:
     """`x` as an array of floating numbers that kernels can read."""
-    array = as_array(x, "x")
+    array = as_array(x, name)
     if kernel_name(array.dtype) is None:
-        raise unsupported("x", array.dtype)
+        raise unsupported(name, array.dtype)
     if array.dtype.kind in "biu":
         return array.astype(np.float64)
     if array.dtype.kind == "c" and not complex_too:
-        raise TypeError(f"x has dtype {array.dtype}; it must be real")
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be real")
     return native(array)
 
 
 def converted(given: Any, name: str, array: Array) -> Array:
     """An argument of the shape and dtype of x, converted from another dtype of real numbers."""
     found = as_array(given, name)
-    if kernel_name(found.dtype) is None or found.dtype.kind == "c":
+    if kernel_name(found.dtype) is None or (found.dtype.kind == "c" and array.dtype.kind != "c"):
         raise TypeError(f"{name} has dtype {found.dtype}; it must be real numbers")
     if found.shape != array.shape:
         raise ValueError(f"{name} has shape {found.shape}; it must have {array.shape}, as x")

@@ -24,15 +24,15 @@ from fastmat.overloads.typing import check_out, given, numpy_dtype
 i64 = ir.IntType(64)
 
 
-def plan(x, axes):
+def plan(x, axes, join=False):
     """The plan for groups over these axes of an array.
 
     The axes of a group are joined with their neighbours if the array is contiguous, as from
-    Python: so the bits are the same.
+    Python: so the bits are the same. So are the axes of groups if there are sums over those.
     """
     ndim = x.ndim
     kept = [axis for axis in range(ndim) if axis not in axes]
-    groups = _slots(kept, 2, False)
+    groups = _slots(kept, 2, join and x.layout == "C")
     numbers = _slots(list(axes), 3, x.layout == "C")
     if groups is None or numbers is None:
         raise errors.TypingError(

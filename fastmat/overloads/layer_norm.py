@@ -42,7 +42,7 @@ def _lengths(argument):
     )
 
 
-def _last_axes(x, normalized_shape, axis):
+def last_axes(x, normalized_shape, axis):
     """The axes to normalize over, and a function that checks their lengths."""
     ndim = array_type(x, "x").ndim
     if given(axis) == given(normalized_shape):
@@ -75,7 +75,7 @@ def _last_axes_norm(
     x, normalized_shape, weight, bias, axis, residual, activation, out, return_stats, kind
 ):
     """What `layer_norm` and `rms_norm` share: a function of all their arguments."""
-    axes, check = _last_axes(x, normalized_shape, axis)
+    axes, check = last_axes(x, normalized_shape, axis)
     prepare = _with_residual if given(residual) else _alone
     normalized = prepare(x, axes, weight, bias, residual, activation, out, return_stats, kind)
 

@@ -1,14 +1,26 @@
 """`softmax`, `log_softmax` and `logsumexp` inside ``@njit``."""
 
 import numpy as np
+from numba import types
+from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
 from fastmat.core.mathfn import NUMBA_DTYPES
-from fastmat.cpu.kinds import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
+from fastmat.cpu.gradients import gradient
+from fastmat.cpu.gradients import write as write_kernel
+from fastmat.cpu.kinds import (
+    LOG_SOFTMAX,
+    LOGSUMEXP,
+    OF_LOG_SOFTMAX,
+    OF_LOGSUMEXP,
+    OF_SOFTMAX,
+    SOFTMAX,
+)
 from fastmat.cpu.softmax import softmax as kernel
 from fastmat.ops import softmax as ops
+from fastmat.overloads.gradients import cotangent_reader
 from fastmat.overloads.groups import (
     check_output,
     constant,
@@ -91,3 +103,96 @@ def _logsumexp(x, axis=-1, keepdims=False, out=None):
         return out
 
     return logsumexp
+
+
+def _softmax_vjp(cotangent, result, axis, out, kind):
+    """What `softmax_vjp` and `log_softmax_vjp` share: a function of cotangent, result and out."""
+    dtype = floating(result, "result")
+    axes = constant_axes(axis, result.ndim)
+    slots = plan(result, axes)
+    joined = is_joined(slots)
+    read, full = ready(result, dtype, joined), in_slots(slots)
+    read_cotangent = cotangent_reader(cotangent, result, dtype, joined)
+    shape_of = statistics_shape(result.ndim, axes)
+
+    @inlined
+    def run(arguments, extra, target):
+        y, g = arguments
+        if y.size:
+            a, c, b = full(y), full(g), full(target)
+            nothing, done = np.empty((0, 0, 0, 0, 0)), np.zeros(1, np.intp)
+            inputs = c, a, np.ones((1, 1, 1, 1, 1), a.dtype), full(extra[0]), full(extra[1])
+            call_all(gradient, a.dtype, (*inputs, b, nothing, nothing, kind, 0.0, done))
+
+    write = writer(result, out, dtype, joined, run)
+
+    def vjp(cotangent, result, out):
+        statistics = np.zeros(shape_of(result)), np.ones(shape_of(result))
+        arguments = read(result), read_cotangent(cotangent, result)
+        return write(arguments, statistics, result, out)
+
+    return inlined(vjp)
+
+
+@overload(ops.softmax_vjp, prefer_literal=True)
+def _softmax_vjp_of(cotangent, result, axis=-1, out=None):
+    run = _softmax_vjp(cotangent, result, axis, out, OF_SOFTMAX)
+    return lambda cotangent, result, axis=-1, out=None: run(cotangent, result, out)
+
+
+@overload(ops.log_softmax_vjp, prefer_literal=True)
+def _log_softmax_vjp_of(cotangent, result, axis=-1, out=None):
+    run = _softmax_vjp(cotangent, result, axis, out, OF_LOG_SOFTMAX)
+    return lambda cotangent, result, axis=-1, out=None: run(cotangent, result, out)
+
+
+@overload(ops.logsumexp_vjp, prefer_literal=True)
+def _logsumexp_vjp(cotangent, x, result, axis=-1, keepdims=False, out=None):
+    dtype = floating(x)
+    axes = constant_axes(axis, x.ndim)
+    slots = plan(x, axes)
+    joined = is_joined(slots)
+    read, full, shape_of = ready(x, dtype, joined), in_slots(slots), statistics_shape(x.ndim, axes)
+    kept = tuple(axis for axis in range(x.ndim) if axis not in axes)
+    how = x.ndim, kept, constant(keepdims, "keepdims", bool)
+    read_cotangent = _per_group(cotangent, "cotangent", *how)
+    read_result = _per_group(result, "result", *how)
+    item = NUMBA_DTYPES[dtype.name]
+
+    @inlined
+    def run(arguments, extra, target):
+        x, g, center = arguments
+        if x.size:
+            a, b = full(x), full(target)
+            c = full(np.broadcast_to(g, x.shape))
+            zero, factor = full(np.zeros(center.shape)), full(np.ones(center.shape))
+            inputs = c, a, np.ones((1, 1, 1, 1, 1), a.dtype), full(center), factor
+            call_all(write_kernel, a.dtype, (*inputs, zero, zero, b, OF_LOGSUMEXP))
+
+    write = writer(x, out, dtype, joined, run)
+
+    def logsumexp_vjp(cotangent, x, result, axis=-1, keepdims=False, out=None):
+        shape = shape_of(x)
+        g = read_cotangent(cotangent, shape).astype(item)
+        return write((read(x), g, read_result(result, shape)), None, x, out)
+
+    return logsumexp_vjp
+
+
+def _per_group(given_value, name, full_ndim, kept, keep):
+    """A function (value, shape): one number for each group, in float64 and of this shape."""
+    ndim = full_ndim if keep else len(kept)
+    if ndim == 0 and not isinstance(given_value, types.Array):
+        return inlined(lambda value, shape: np.full(shape, np.float64(value)))
+    floating(given_value, name)
+    if given_value.ndim != ndim:
+        raise errors.TypingError(f"{name} has {given_value.ndim} dimensions; it must have {ndim}")
+    message = f"{name} has not the shape of the result"
+    shortened = kept_only(full_ndim, kept, keep)
+
+    def read(value, shape):
+        if value.shape != shortened(np.empty(shape)).shape:
+            raise ValueError(message)
+        return np.ascontiguousarray(value).astype(np.float64).reshape(shape)
+
+    return inlined(read)

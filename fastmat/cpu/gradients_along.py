@@ -1,0 +1,324 @@
+"""Gradients of groups that lie along the last axis, chunk by chunk."""
+
+import numpy as np
+from numba import types
+
+from fastmat.core.compile import kernel
+from fastmat.core.inline import always_inlined, inlined, reducing
+from fastmat.core.mathfn import narrow
+from fastmat.cpu.blocking import ceil_div
+from fastmat.cpu.blocking_reductions import CHUNK, PARTIAL, PARTS, PIECE, SHARED, TASK
+from fastmat.cpu.combine import add_parts
+from fastmat.cpu.derivatives import (
+    flowing_back,
+    gradient_types,
+    is_linear,
+    is_of_softmax,
+    signed_gradient,
+    softmax_gradient,
+    sums_types,
+    write_types,
+)
+from fastmat.cpu.groups import FLOATS, chunk, chunks, is_extreme, threads_for
+from fastmat.cpu.kinds import GIVEN, OF_LARGEST
+from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
+from fastmat.cpu.parallel import parallel_for, task
+from fastmat.cpu.scratch import scratch, sum_dtype
+from fastmat.cpu.views import part
+
+
+@kernel(sums_types, FLOATS)
+def sums_along(
+    cotangent,  # in (o, i, p, r, q), not empty
+    x,  # in (o, i, p, r, q)
+    weight,  # in (o, i, p, r, q) or 1 where it is alike
+    center,  # in (o, i, p, r, q) or 1 where it is alike
+    factor,  # in, of the shape of center
+    first,  # out (o, i, 1, 1, 1)
+    second,  # out (o, i, 1, 1, 1)
+    kind,  # what the gradient is of
+):
+    """The two sums of each group."""
+    inner, groups = x.shape[1], x.shape[0] * x.shape[1]
+    threads, pieces = threads_for(x), ceil_div(chunks(x), PIECE)
+    several = max(1, TASK * pieces * groups // x.size)
+    found = scratch((2, groups, pieces), types.float64)
+    buffers = scratch((threads, 3, CHUNK), sum_dtype(x.dtype))
+    args = (cotangent, x, weight, center, factor, kind, found, several, buffers)
+    parallel_for(_sum_pieces, ceil_div(groups * pieces, several), threads, args)
+    for g in range(groups):
+        total, total2 = 0.0, 0.0
+        for piece in range(pieces):
+            total += found[0, g, piece]
+            total2 += found[1, g, piece]
+        first[g // inner, g % inner, 0, 0, 0] = total
+        second[g // inner, g % inner, 0, 0, 0] = total2
+
+
+@kernel(write_types, FLOATS)
+def write_along(
+    cotangent,  # in (o, i, p, r, q), not empty
+    x,  # in (o, i, p, r, q)
+    weight,  # in (o, i, p, r, q) or 1 where it is alike
+    center,  # in (o, i, 1, 1, 1)
+    factor,  # in (o, i, 1, 1, 1)
+    shift,  # in (o, i, 1, 1, 1)
+    slope,  # in (o, i, 1, 1, 1)
+    out,  # out (o, i, p, r, q), may be x or the cotangent
+    kind,  # what the gradient is of
+):
+    """The gradient by x, of known shift and slope."""
+    groups, count, threads = x.shape[0] * x.shape[1], chunks(x), threads_for(x)
+    several = max(1, TASK * groups * count // x.size)
+    buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
+    statistics = center, factor, shift, slope
+    args = (cotangent, x, weight, statistics, out, kind, count, several, buffers)
+    parallel_for(_write_pieces, ceil_div(groups * count, several), threads, args)
+
+
+@kernel(gradient_types, FLOATS)
+def gradient_along(
+    cotangent,  # in (o, i, p, r, q), not empty
+    x,  # in (o, i, p, r, q)
+    weight,  # in (o, i, p, r, q) or 1 where it is alike
+    center,  # in (o, i, 1, 1, 1)
+    factor,  # in (o, i, 1, 1, 1)
+    out,  # out (o, i, p, r, q), may be x or the cotangent
+    by_weight,  # inout, of the shape of weight; empty if it is not wanted
+    by_bias,  # inout, of the shape of weight
+    kind,  # what the gradient is of
+    eps,  # the least norm that is divided by
+):
+    """The gradients by x, weight and bias, of groups that stay in the L2 cache."""
+    groups, threads, places = x.shape[0] * x.shape[1], threads_for(x), by_weight.size
+    several = max(1, TASK * groups // x.size)
+    if places:
+        several = max(several, SHARED, ceil_div(groups, PARTS), ceil_div(groups * places, PARTIAL))
+    tasks = ceil_div(groups, several)
+    parts = scratch((2, tasks, places), types.float64)
+    buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
+    arrays = cotangent, x, weight, center, factor, out
+    parallel_for(_groups, tasks, threads, (arrays, kind, eps, parts, several, buffers))
+    if places:
+        add_parts(parts, by_bias, by_weight, threads)
+
+
+@task
+def _sum_pieces(args, slot, index):
+    cotangent, x, weight, center, factor, kind, found, several, buffers = args
+    groups, pieces = found.shape[1:]
+    for number in range(index * several, min((index + 1) * several, groups * pieces)):
+        group, piece = number // pieces, number % pieces
+        o, i = group // x.shape[1], group % x.shape[1]
+        total, total2 = 0.0, 0.0
+        for c in range(piece * PIECE, min((piece + 1) * PIECE, chunks(x))):
+            g = loaded(chunk(cotangent, o, i, c, x.shape), own(buffers, slot, 0))
+            numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))
+            w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 2))
+            middle, scale = chunk(center, o, i, c, x.shape), chunk(factor, o, i, c, x.shape)
+            if middle.shape[0] > 1:
+                sums = _standardized_sums(g, numbers, w[0], middle, scale)
+            else:
+                sums = _sums(kind, g, numbers, w, middle[0], scale[0])
+            total += sums[0]
+            total2 += sums[1]
+        found[0, group, piece], found[1, group, piece] = total, total2
+
+
+@task
+def _write_pieces(args, slot, index):
+    cotangent, x, weight, (center, factor, shift, slope), out, kind, count, several, buffers = args
+    groups = x.shape[0] * x.shape[1]
+    for number in range(index * several, min((index + 1) * several, groups * count)):
+        group, c = number // count, number % count
+        o, i = group // x.shape[1], group % x.shape[1]
+        flow = shift[o, i, 0, 0, 0], slope[o, i, 0, 0, 0]
+        middle, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
+        _write_chunk(cotangent, x, weight, out, o, i, c, kind, middle, scale, flow, buffers, slot)
+    finish_stores(out)
+
+
+@task
+def _groups(args, slot, index):
+    (cotangent, x, weight, center, factor, out), kind, eps, parts, several, buffers = args
+    n = x.shape[2] * x.shape[3] * x.shape[4]
+    by_bias, by_weight = own(parts, 0, index), own(parts, 1, index)
+    for j in range(by_bias.shape[0]):
+        by_bias[j] = by_weight[j] = 0
+    for group in range(index * several, min((index + 1) * several, x.shape[0] * x.shape[1])):
+        o, i = group // x.shape[1], group % x.shape[1]
+        middle, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
+        first, second = 0.0, 0.0
+        for c in range(chunks(x)):
+            g = loaded(chunk(cotangent, o, i, c, x.shape), own(buffers, slot, 0))
+            numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))
+            w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 2))
+            if by_bias.shape[0] == 0:
+                sums = _sums(kind, g, numbers, w, middle, scale)
+            else:
+                at = _number_of(weight, o, i, c, x.shape)
+                bias_part = part(by_bias, at, at + w.shape[0])
+                weight_part = part(by_weight, at, at + w.shape[0])
+                sums = _sums_kept(g, numbers, w, middle, scale, bias_part, weight_part)
+            first += sums[0]
+            second += sums[1]
+        flow = flowing_back(kind, first, second, n, scale, eps)
+        for c in range(chunks(x)):
+            arrays = cotangent, x, weight, out
+            _write_chunk(*arrays, o, i, c, kind, middle, scale, flow, buffers, slot)
+    finish_stores(out)
+
+
+@inlined
+def _number_of(weight, o, i, c, shape):
+    """The number, among all places of the weight, of that which a chunk begins with."""
+    in_a_line = ceil_div(shape[4], CHUNK)
+    run, q = c // in_a_line, c % in_a_line * CHUNK
+    place = o, i, run // shape[3], run % shape[3], q
+    number = 0
+    for axis in range(5):
+        length = weight.shape[axis]
+        number = number * length + (place[axis] if length > 1 else 0)
+    return number
+
+
+@always_inlined
+def _sums(kind, g, x, w, center, factor):
+    """Sums of g * w, and of that times the standardized numbers, or x."""
+    if kind == OF_LARGEST:
+        return _sums_of_largest(g, x, center)
+    middle, scale = (center, factor) if is_linear(kind) else (0.0, 1.0)
+    if w.shape[0] == 1:
+        first, second = _plain_sums(g, x, middle)
+    else:
+        first, second = _weighted_sums(g, x, w, middle)
+    share = np.float64(w[0]) if w.shape[0] == 1 else 1.0
+    return first * share, second * share * scale
+
+
+@reducing
+def _plain_sums(g, x, center):
+    first = second = 0.0
+    for j in range(g.shape[0]):
+        first += np.float64(g[j])
+        second += np.float64(g[j]) * (np.float64(x[j]) - center)
+    return first, second
+
+
+@reducing
+def _weighted_sums(g, x, w, center):
+    first = second = 0.0
+    for j in range(g.shape[0]):
+        share = np.float64(g[j]) * np.float64(w[j])
+        first += share
+        second += share * (np.float64(x[j]) - center)
+    return first, second
+
+
+@reducing
+def _standardized_sums(
+    g,  # in (n,)
+    x,  # in (n,)
+    w,
+    center,  # in (n,)
+    factor,  # in (n,)
+):
+    first = second = 0.0
+    for j in range(g.shape[0]):
+        share = np.float64(g[j]) * w
+        first += share
+        second += share * (np.float64(x[j]) - center[j]) * factor[j]
+    return first, second
+
+
+@reducing
+def _sums_of_largest(g, x, largest):
+    """How many numbers are the largest, and what flows back through them."""
+    count = second = 0.0
+    for j in range(g.shape[0]):
+        if abs(x[j]) == largest:
+            count += 1
+        second += np.float64(g[j]) * np.float64(x[j])
+    return count, second
+
+
+@always_inlined
+def _sums_kept(g, x, w, center, factor, by_bias, by_weight):
+    """The same, added to the gradients by bias and weight as well."""
+    if w.shape[0] > 1:
+        return _weighted_sums_kept(g, x, w, center, factor, by_bias, by_weight)
+    first, second = _plain_sums(g, x, center)
+    by_bias[0] += first
+    by_weight[0] += second * factor
+    return first * w[0], second * factor * w[0]
+
+
+@reducing
+def _weighted_sums_kept(g, x, w, center, factor, by_bias, by_weight):
+    first = second = 0.0
+    for j in range(g.shape[0]):
+        cotangent, apart = np.float64(g[j]), (np.float64(x[j]) - center) * factor
+        by_bias[j] += cotangent
+        by_weight[j] += cotangent * apart
+        first += cotangent * np.float64(w[j])
+        second += cotangent * np.float64(w[j]) * apart
+    return first, second
+
+
+@always_inlined
+def _write_chunk(cotangent, x, weight, out, o, i, c, kind, center, factor, flow, buffers, slot):
+    """The gradient by one chunk of a group."""
+    g = loaded(chunk(cotangent, o, i, c, x.shape), own(buffers, slot, 0))
+    numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))
+    w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 2))
+    result = part(own(buffers, slot, 3), 0, numbers.shape[0])
+    if kind == GIVEN:
+        for j in range(result.shape[0]):
+            share = np.float64(g[j]) * np.float64(w[j if w.shape[0] > 1 else 0])
+            result[j] = narrow(share * factor, result.dtype)
+    elif is_linear(kind):
+        _linear_gradient(g, numbers, w, center, factor, flow, result)
+    elif is_of_softmax(kind):
+        middle, shift = narrow(center, result.dtype), narrow(flow[0], result.dtype)
+        for j in range(result.shape[0]):
+            result[j] = softmax_gradient(kind, g[j], numbers[j], middle, shift)
+    else:
+        for j in range(result.shape[0]):
+            number = np.float64(g[j]), np.float64(numbers[j])
+            found = signed_gradient(kind, *number, center, factor, flow[1])
+            result[j] = narrow(found, result.dtype)
+    store(result, chunk(out, o, i, c, x.shape), is_streamed(out))
+
+
+@always_inlined
+def _linear_gradient(
+    g,  # in (n,)
+    x,  # in (n,)
+    w,  # in (n,) or (1,)
+    center,
+    factor,
+    flow,  # shift and slope
+    y,  # out (n,)
+):
+    """(g * w - shift - standardized * slope) * factor; the center comes in two parts, as ever."""
+    shift, slope = flow
+    if is_extreme(factor):
+        for j in range(y.shape[0]):
+            at = j if w.shape[0] > 1 else 0
+            apart = (np.float64(x[j]) - center) * factor
+            found = (np.float64(g[j]) * np.float64(w[at]) - shift - apart * slope) * factor
+            y[j] = narrow(found, y.dtype)
+        return
+    high = narrow(center, y.dtype)
+    low = narrow(center - high, y.dtype)
+    scale = narrow(factor, y.dtype)
+    a, b = narrow(shift, y.dtype), narrow(slope, y.dtype)
+    if w.shape[0] > 1:
+        for j in range(y.shape[0]):
+            apart = ((x[j] - high) - low) * scale
+            y[j] = ((g[j] * w[j] - a) - apart * b) * scale
+    else:
+        share = w[0]
+        for j in range(y.shape[0]):
+            apart = ((x[j] - high) - low) * scale
+            y[j] = ((g[j] * share - a) - apart * b) * scale

@@ -1,0 +1,193 @@
+"""What the gradients share: arguments, the calls of the kernels, results."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmat.core.arrays import Array, as_array, like
+from fastmat.core.dtypes import kernel_name
+from fastmat.cpu.kinds import CENTERED, GIVEN
+from fastmat.ops.normalized import parameter
+from fastmat.ops.statistics import (
+    Axes,
+    compute_dtype,
+    converted,
+    delivered,
+    entry_of,
+    target_for,
+    views_of,
+)
+
+_UNWANTED = np.empty((0,) * 5)
+
+
+class Gradients(NamedTuple):
+    """Gradients by the arguments of a normalization; None where there is no weight."""
+
+    x: Any
+    weight: Any
+    bias: Any
+
+
+class ScaleGradients(NamedTuple):
+    """Gradients by the arguments of a normalization without bias."""
+
+    x: Any
+    weight: Any
+
+
+def statistic(given: Any, name: str, shape: tuple[int, ...], kept: tuple[int, ...]) -> Array:
+    """A statistic that the forward operation returned, in the shape that kernels read."""
+    array = as_array(given, name)
+    if kernel_name(array.dtype) is None or array.dtype.kind in "biuc":
+        raise TypeError(f"{name} has dtype {array.dtype}; it must be float64")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; it must have {shape}")
+    return np.ascontiguousarray(array, np.float64).reshape(kept)
+
+
+def kept_shape(array: Array, axes: Axes) -> tuple[int, ...]:
+    """The lengths of statistics: 1 along the axes of a group."""
+    return tuple(1 if i in axes else n for i, n in enumerate(array.shape))
+
+
+def weight_for(array: Array, axes: Axes, weight: Any, lengths: Axes) -> Array:
+    """The weight with length 1 along the other axes; a single 1 if there is none."""
+    found = parameter(array, axes, weight, "weight", lengths)
+    return no_weight(array) if found is None else found
+
+
+def no_weight(array: Array) -> Array:
+    """The weight that leaves everything as it is."""
+    return np.ones((1,) * array.ndim, compute_dtype(array.dtype))
+
+
+def target_of_gradient(out: Any, array: Array, cotangent: Array, others: list[Array]) -> Array:
+    """Where the gradient is computed: in `out`, which may be either array, if that is possible."""
+    if isinstance(out, np.ndarray) and np.may_share_memory(out, cotangent):
+        return target_for(out, cotangent, (array, *others))
+    return target_for(out, array, (cotangent, *others))
+
+
+def gradients(
+    cotangent: Array,
+    array: Array,
+    axes: Axes,
+    weight: Array,
+    statistics: tuple[Array, Array],
+    target: Array,
+    kind: int,
+    wanted: bool,
+    eps: float = 0.0,
+) -> tuple[Array, Array]:
+    """Write the gradient by x; return those by weight and bias, in float64, if they are wanted."""
+    by_weight, by_bias = np.zeros(weight.shape), np.zeros(weight.shape)
+    if array.size == 0:
+        return by_weight, by_bias
+    inputs = [array, cotangent, weight, *statistics]
+    if wanted and not _together(inputs, axes, target, [by_weight, by_bias], kind, eps):
+        others = tuple(i for i, n in enumerate(weight.shape) if n == 1)
+        one = no_weight(array)
+        add_up(cotangent, array, others, one, statistics, by_bias, by_weight, CENTERED)
+        wanted = False
+    if not wanted:
+        _together(inputs, axes, target, [], kind, eps)
+    return by_weight, by_bias
+
+
+def _together(
+    inputs: list[Array], axes: Axes, target: Array, sums: list[Array], kind: int, eps: float
+) -> bool:
+    """Write all gradients in one pass over memory, if that is possible."""
+    entry = entry_of("gradients", "gradient", inputs[0].dtype)
+    done = np.zeros(1, np.intp)
+    for x, g, *rest in views_of(axes, inputs, [target], sums):
+        entry(g, x, *rest, *([] if sums else [_UNWANTED, _UNWANTED]), kind, eps, done)
+        if not done[0]:
+            return False
+    return True
+
+
+def add_up(
+    cotangent: Array,
+    array: Array,
+    axes: Axes,
+    weight: Array,
+    statistics: tuple[Array, Array],
+    first: Array,
+    second: Array,
+    kind: int,
+) -> None:
+    """Sums over some axes, of the cotangent and of that times what it is the gradient of."""
+    entry = entry_of("gradients", "sums", array.dtype)
+    for x, g, *rest in views_of(axes, [array, cotangent, weight, *statistics], [first, second]):
+        entry(g, x, *rest, kind)
+
+
+def write(
+    cotangent: Array,
+    array: Array,
+    axes: Axes,
+    weight: Array,
+    statistics: tuple[Array, Array],
+    flow: tuple[Array, Array],
+    target: Array,
+    kind: int,
+) -> None:
+    """Write the gradient by x, of known shift and slope."""
+    entry = entry_of("gradients", "write", array.dtype)
+    inputs = [array, cotangent, weight, *statistics, *flow]
+    for x, g, *rest in views_of(axes, inputs, [target]):
+        entry(g, x, *rest, kind)
+
+
+def channel_gradients(
+    cotangent: Array,
+    array: Array,
+    weight: Array,
+    statistics: tuple[Array, Array],
+    target: Array,
+    training: bool,
+) -> tuple[Array, Array]:
+    """`gradients` where a group is a channel: what flows back is what weight and bias get."""
+    axes = (0, *range(2, array.ndim))
+    shape = statistics[0].shape
+    first, second = np.zeros(shape), np.zeros(shape)
+    if array.size:
+        one = no_weight(array)
+        add_up(cotangent, array, axes, one, statistics, first, second, CENTERED)
+        share = weight * (1 / math.prod(array.shape[i] for i in axes) if training else 0)
+        flow = first * share, second * share
+        kind = CENTERED if training else GIVEN
+        write(cotangent, array, axes, weight, statistics, flow, target, kind)
+    return second, first
+
+
+def as_parameter(gradient: Array, weight: Any, lengths: tuple[int, ...]) -> Any:
+    """The gradient by weight or bias in the dtype and the library of the weight."""
+    dtype = as_array(weight, "weight").dtype
+    dtype = np.dtype(np.float64) if dtype.kind in "biu" else dtype.newbyteorder("=")
+    return like(gradient.reshape(lengths).astype(dtype), weight)
+
+
+def delivered_gradients(
+    target: Array,
+    out: Any,
+    x: Any,
+    weight: Any,
+    lengths: tuple[int, ...],
+    found: tuple[Array, Array],
+) -> Gradients:
+    """The gradients as the caller wants them."""
+    by_x = delivered(target, out, x)
+    if weight is None:
+        return Gradients(by_x, None, None)
+    return Gradients(by_x, *(as_parameter(part, weight, lengths) for part in found))
+
+
+def cotangent_for(given: Any, array: Array) -> Array:
+    """The cotangent as an array of the shape and the dtype of x."""
+    return converted(given, "cotangent", array)
