@@ -1,6 +1,7 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
 from fastmat.core.threads import threads
+from fastmat.ops.cluster_norm import cluster_norm, cluster_norm_vjp
 from fastmat.ops.matmul import matmul, matvec, vecdot, vecmat
 from fastmat.ops.moments import moments, standardize
 from fastmat.ops.normalization import (
@@ -18,6 +19,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "batch_norm",
+    "cluster_norm",
+    "cluster_norm_vjp",
     "group_norm",
     "instance_norm",
     "layer_norm",

@@ -14,3 +14,7 @@ STREAMED = 1 << 23  # bytes of output above which stores pass by the caches
 # as long with them as without.
 STREAMED_LINE = 1024
 LARGE = 1e30  # factors beyond this, or its inverse, are multiplied in float64: float32 overflows
+POINTS = 512  # rows whose distances to all centers are computed at once, in one task
+DISTANCES = 1 << 18  # distances up to which that many are: they stay in the L2 cache
+SLICES = 64  # parts of all rows that are summed apart, and then together
+SLICE = 4  # rows for each center that such a part has at least: sums take less memory than rows

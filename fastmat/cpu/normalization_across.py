@@ -23,7 +23,7 @@ from fastmat.cpu.simd import multiply_add
 from fastmat.cpu.simd_lanes import scale_lines
 from fastmat.cpu.views import part
 
-_WORK = 8 * LANES  # numbers of work space beyond a block, and two for each of its lines
+WORK = 8 * LANES  # numbers of work space beyond a block, and two for each of its lines
 
 
 @kernel(normalize_types, FLOATS)
@@ -43,7 +43,7 @@ def normalize_across(
     threads = num_threads() if x.size > SERIAL else 1
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     several = max(1, TASK // (n * LANES))
-    buffers = scratch((threads, 1, n * (LANES + 2) + _WORK), sum_dtype(x.dtype))
+    buffers = scratch((threads, 1, n * (LANES + 2) + WORK), sum_dtype(x.dtype))
     args = (x, weight, bias, out, center, factor, (kind, rule, eps), several, buffers)
     parallel_for(_blocks, ceil_div(blocks, several), threads, args)
 
@@ -61,7 +61,7 @@ def affine_across(
     threads = num_threads() if x.size > SERIAL else 1
     pieces = ceil_div(x.size // (x.shape[0] * x.shape[1]), BLOCK_LINES)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
-    room = BLOCK_LINES * (LANES + 2) + _WORK
+    room = BLOCK_LINES * (LANES + 2) + WORK
     buffers = scratch((threads, 1, room), sum_dtype(x.dtype))
     args = (x, weight, bias, out, center, factor, pieces, buffers)
     parallel_for(_write_blocks, blocks * pieces, threads, args)
@@ -79,18 +79,18 @@ def _blocks(args, slot, index):
         o, i, width = place(x, block)
         load_block(x, o, i, width, 0, n, numbers)
         of_block(numbers, n, kind, centers, factors, rest)
-        _find_factors(factors, n, rule, eps)
+        find_factors(factors, n, rule, eps)
         if is_kept(center, x):
             for k in range(width):
                 center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
-        _normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers)
+        normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers)
         store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
     if is_streamed(out):
         store_fence()
 
 
 @always_inlined
-def _find_factors(
+def find_factors(
     factors,  # inout (LANES,): spreads, then factors
     n,
     rule,
@@ -117,14 +117,14 @@ def _write_blocks(args, slot, index):
         centers[k], factors[k] = center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0]
     numbers = own(buffers, slot, 0)
     load_block(x, o, i, width, first, lines, numbers)
-    _normalize_block(x, weight, bias, o, i, width, first, lines, centers, factors, numbers)
+    normalize_block(x, weight, bias, o, i, width, first, lines, centers, factors, numbers)
     store_block(numbers, out, o, i, width, first, lines, is_streamed(out))
     if is_streamed(out):
         store_fence()
 
 
 @always_inlined
-def _normalize_block(
+def normalize_block(
     x,  # in (o, i, p, r, q), for its shape
     weight,
     bias,
