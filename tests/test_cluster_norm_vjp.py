@@ -14,8 +14,7 @@ import fastmat as fm
 
 
 def operands(shape, dtype, clusters):
-    n, d = shape
-    return values(shape, dtype, 5), values(shape, dtype), labels_for(n, clusters)
+    return values(shape, dtype, 5), values(shape, dtype), labels_for(shape[0], clusters)
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=name)

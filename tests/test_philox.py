@@ -8,12 +8,21 @@ from fastmat.core import philox
 
 # Counter, key, words.
 KNOWN = [
-    ("00000000 00000000 00000000 00000000", "00000000 00000000")
-    + ("6627e8d5 e169c58d bc57ac4c 9b00dbd8",),
-    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff")
-    + ("408f276d 41c83b0e a20bc7c6 6d5451fd",),
-    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0")
-    + ("d16cfe09 94fdcceb 5001e420 24126ea1",),
+    (
+        "00000000 00000000 00000000 00000000",
+        "00000000 00000000",
+        "6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+    ),
+    (
+        "ffffffff ffffffff ffffffff ffffffff",
+        "ffffffff ffffffff",
+        "408f276d 41c83b0e a20bc7c6 6d5451fd",
+    ),
+    (
+        "243f6a88 85a308d3 13198a2e 03707344",
+        "a4093822 299f31d0",
+        "d16cfe09 94fdcceb 5001e420 24126ea1",
+    ),
 ]
 
 
@@ -33,7 +42,7 @@ def draws(seed, count, trials):
 
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
 def test_known_answers(counter, key, expected):
-    numbers = [np.uint64(int(word, 16)) for word in (counter + " " + key).split()]
+    numbers = [np.uint64(int(word, 16)) for word in f"{counter} {key}".split()]
     assert words(*numbers) == tuple(int(word, 16) for word in expected.split())
 
 
