@@ -117,10 +117,10 @@ def cluster_norm(
     >>> fm.cluster_norm(x, 2, rng=0, return_stats=True).labels.shape
     (4,)
     """
-    array = _rows(numbers_of(x), "x")
+    array = _by_rows(numbers_of(x))
     eps = number(eps, "eps")
     parameters = parameters_for(array, (1,), weight, bias, array.shape[1:])
-    target = target_for(out, array, parameters)
+    target = _target_by_rows(out, array, parameters)
     labels, count = _clustered(array, clusters, rng)
     mean, rstd = (
         np.full((count, array.shape[1]) if return_stats else (0, 0), np.nan) for _ in range(2)
@@ -186,7 +186,7 @@ def cluster_norm_vjp(
     >>> gradients.x.ravel()
     array([0., 0., 0., 0.])
     """
-    array = _rows(numbers_of(x), "x")
+    array = _by_rows(numbers_of(x))
     n, d = array.shape
     given = _real(cotangent, "cotangent", array.shape).astype(array.dtype, copy=False)
     means, factors = (as_array(part, name) for part, name in ((mean, "mean"), (rstd, "rstd")))
@@ -201,10 +201,10 @@ def cluster_norm_vjp(
     rows, count = _labelled(as_array(labels, "labels"), "labels", n)
     if count > len(means):
         raise ValueError(f"labels has the label {count - 1}; mean has {len(means)} clusters")
-    target = target_for(out, array, (given, *statistics, wide))
+    target = _target_by_rows(out, array, (given, *statistics, wide))
     dweight, dbias = np.zeros(d), np.zeros(d)
     if array.size:
-        views = (_in_groups(part) for part in (native(given), array, target))
+        views = (_in_groups(part) for part in (_by_rows(native(given)), array, target))
         entry = entry_of("cluster_norm_vjp", "cluster_norm_vjp", array.dtype)
         entry(*views, rows, *statistics, wide, dweight, dbias)
     result = delivered(target, out, x)
@@ -214,10 +214,25 @@ def cluster_norm_vjp(
     return Gradients(result, *(like(sums.astype(dtype), weight) for sums in (dweight, dbias)))
 
 
-def _rows(array: Array, name: str) -> Array:
+def _by_rows(array: Array) -> Array:
+    """Rows (n, d), by way of a copy where columns lie in one piece.
+
+    Rows are read in any order, so that a cache line would be fetched for each number: with
+    100,000 rows of 64 numbers that took three times as long.
+    """
     if array.ndim != 2:
-        raise ValueError(f"{name} has shape {array.shape}; it must have (n, d)")
-    return array
+        raise ValueError(f"x has shape {array.shape}; it must have (n, d)")
+    return np.ascontiguousarray(array) if _is_by_columns(array) else array
+
+
+def _target_by_rows(out: Any, array: Array, others: Any) -> Array:
+    """As `target_for`, but a new array where the columns of `out` lie in one piece."""
+    target = target_for(out, array, others)
+    return np.empty(array.shape, array.dtype) if _is_by_columns(target) else target
+
+
+def _is_by_columns(array: Array) -> bool:
+    return min(array.shape) > 1 and abs(array.strides[0]) < abs(array.strides[1])
 
 
 def _real(x: Any, name: str, shape: tuple[int, ...]) -> Array:

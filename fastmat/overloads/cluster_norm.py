@@ -27,9 +27,10 @@ def _cluster_norm(
     x, clusters, weight=None, bias=None, eps=1e-5, rng=None, out=None, return_stats=False
 ):
     dtype = _rows(x, "x")
-    read, parameters = ready(x, dtype, False), parameters_for(x, (1,), weight, bias, dtype)
+    by_columns = x.layout == "F"
+    read, parameters = ready(x, dtype, by_columns), parameters_for(x, (1,), weight, bias, dtype)
     find = _clustered(clusters, rng)
-    write = writer(x, out, dtype, False, _normalize)
+    write = writer(x, out, dtype, by_columns, _normalize)
     kept = constant(return_stats, "return_stats", bool)
 
     @inlined
@@ -77,10 +78,11 @@ def _cluster_norm_vjp(cotangent, x, labels, mean, rstd, weight=None, out=None):
     for argument, name, ndim in ((cotangent, "cotangent", 2), (mean, "mean", 2), (rstd, "rstd", 2)):
         _real(argument, name, ndim)
     double = np.dtype(np.float64)
-    read, read_g = ready(x, dtype, False), ready(cotangent, dtype, False)
+    by_columns = x.layout == "F"
+    read, read_g = ready(x, dtype, by_columns), ready(cotangent, dtype, by_columns)
     read_mean, read_rstd = ready(mean, double, True), ready(rstd, double, True)
     find = _labelled(labels, "labels")
-    write = writer(x, out, dtype, False, _differentiate)
+    write = writer(x, out, dtype, by_columns, _differentiate)
 
     @inlined
     def gradient(cotangent, x, labels, mean, rstd, weight, out):
