@@ -10,10 +10,11 @@ from numba import types
 from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import widen
-from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import BLOCK_LINES, FUSED_LINES, LANES, TASK
+from fastmat.cpu.blocking import CACHE_LINE, ceil_div
+from fastmat.cpu.blocking_reductions import AHEAD, BLOCK_LINES, FUSED_LINES, LANES, TASK
 from fastmat.cpu.lines import across, is_packed, packed, store
 from fastmat.cpu.scratch import scratch
+from fastmat.cpu.simd import prefetch
 from fastmat.cpu.views import part
 
 
@@ -112,6 +113,23 @@ def piece_of(pieces, starts, p):
 
 
 @always_inlined
+def _row(
+    x,  # (1, d, 1, 1, n)
+    order,  # in (n,)
+    at,  # where in `order` the row is
+    i,
+    width,  # features, up to LANES
+):
+    """Features of a row. One that comes later is fetched now: the CPU cannot guess which."""
+    if at + AHEAD < order.shape[0]:
+        later = part(across(x, 0, i, 0, 0, order[at + AHEAD]), 0, width)
+        if is_packed(later):
+            for offset in range(0, width * later.itemsize, CACHE_LINE):
+                prefetch(later.ctypes.data + offset)
+    return part(across(x, 0, i, 0, 0, order[at]), 0, width)
+
+
+@always_inlined
 def gather(
     x,  # in (1, d, 1, 1, n)
     order,  # in (n,)
@@ -126,7 +144,7 @@ def gather(
         for j in range(lines * LANES):
             block[j] = 0
     for j in range(lines):
-        numbers = part(across(x, 0, i, 0, 0, order[start + j]), 0, width)
+        numbers = _row(x, order, start + j, i, width)
         target = part(block, j * LANES, j * LANES + width)
         if is_packed(numbers):
             side_by_side = packed(numbers)
@@ -149,5 +167,5 @@ def scatter(
 ):
     """The way back of `gather`."""
     for j in range(lines):
-        target = part(across(out, 0, i, 0, 0, order[start + j]), 0, width)
+        target = _row(out, order, start + j, i, width)
         store(part(block, j * LANES, j * LANES + width), target, False)
