@@ -1,9 +1,11 @@
 """`cluster_norm` by given labels, from Python. k-means is in `test_kmeans.py`."""
 
+import hypothesis.strategies as st
 import numba
 import numpy as np
 import pytest
 from clusterings import check, labels_for, parameters
+from hypothesis import given
 from layouts import LAYOUTS, WRITABLE, makers_for, outside, unmodified
 from normals import values
 from oracles import BFLOAT16, FLOATS, name
@@ -221,6 +223,28 @@ def test_at_any_number_of_threads(threads):
     found = fm.cluster_norm(x, labels, **both, return_stats=True)
     assert [bits(part) for part in found] == [bits(part) for part in expected]
     assert bits(fm.cluster_norm(x, labels, **both)) == bits(expected.result)
+
+
+@st.composite
+def calls(draw):
+    """Rows in any layout, and labels with gaps."""
+    n, d = (draw(st.sampled_from([1, 2, 3, 5, 17, 64, 100])) for _ in range(2))
+    dtype = draw(st.sampled_from(FLOATS))
+    layout = draw(st.sampled_from(sorted(makers_for(dtype))))
+    x = values((n, d), dtype, draw(st.integers(0, 5)))
+    x = x + np.asarray(draw(st.sampled_from([0, 0, 3, 100])), dtype)
+    step = draw(st.sampled_from([1, 1, 3]))
+    return makers_for(dtype)[layout](x), step * labels_for(n, draw(st.integers(1, n)))
+
+
+@given(calls(), st.booleans(), st.booleans(), st.sampled_from([None, *sorted(WRITABLE)]))
+def test_random_calls(call, weighted, biased, layout):
+    x, labels = call
+    both = parameters(x.shape[1], np.asarray(x).dtype.newbyteorder("="))
+    chosen = {key: both[key] for key, use in (("weight", weighted), ("bias", biased)) if use}
+    maker = makers_for(x.dtype, WRITABLE).get(layout)
+    out = None if maker is None else maker(np.zeros(x.shape, x.dtype.newbyteorder("=")))
+    check(x, labels, out=out, **chosen)
 
 
 X, LABELS = np.ones((4, 3), "f4"), [0, 1, 0, 1]

@@ -107,29 +107,27 @@ def _measure_piece(args, slot, index):
 def _combine(
     pieces,  # in (pieces, 3)
     starts,  # in (clusters + 1,)
-    found,  # inout (2, pieces, d): of each piece; of the cluster at its first piece
+    found,  # inout (2, pieces, d): center and spread of each; mean and rstd at the first piece
     count,  # of the pieces
     mean,
     rstd,
     eps,
 ):
-    """Statistics of long clusters from those of their pieces."""
-    so_far = 0
+    """Mean and rstd of long clusters from what was measured of their pieces."""
     for p in range(count):
         c, start, lines = piece_of(pieces, starts, p)
-        first, so_far = pieces[p, 2], start - starts[c]
-        n = starts[c + 1] - starts[c]
+        first, before = pieces[p, 2], start - starts[c]
         for i in range(found.shape[2]):
-            total = found[0, first, i], found[1, first, i]
-            if p > first:
-                here = found[0, p, i], found[1, p, i]
-                total = combined(MOMENTS, so_far, total[0], total[1], lines, here[0], here[1])
-            center, spread = total
-            if so_far + lines == n:
-                spread = 1 / math.sqrt(spread / n + eps)
-                if mean.shape[0] > 0:
-                    mean[c, i], rstd[c, i] = center, spread
+            center, spread = found[0, first, i], found[1, first, i]
+            here = found[0, p, i], found[1, p, i]
+            center, spread = combined(MOMENTS, before, center, spread, lines, *here)
             found[0, first, i], found[1, first, i] = center, spread
+        if start + lines == starts[c + 1]:
+            for i in range(found.shape[2]):
+                factor = 1 / math.sqrt(found[1, first, i] / (before + lines) + eps)
+                found[1, first, i] = factor
+                if mean.shape[0] > 0:
+                    mean[c, i], rstd[c, i] = found[0, first, i], factor
 
 
 @task
