@@ -80,7 +80,7 @@ def _cluster_norm_vjp(cotangent, x, labels, mean, rstd, weight=None, out=None):
     double = np.dtype(np.float64)
     by_columns = x.layout == "F"
     read, read_g = ready(x, dtype, by_columns), ready(cotangent, dtype, by_columns)
-    read_mean, read_rstd = ready(mean, double, True), ready(rstd, double, True)
+    read_mean, read_rstd = ready(mean, double, False), ready(rstd, double, False)
     find = _labelled(labels, "labels")
     write = writer(x, out, dtype, by_columns, _differentiate)
 
@@ -109,7 +109,7 @@ def _cluster_norm_vjp(cotangent, x, labels, mean, rstd, weight=None, out=None):
 
         return cluster_norm_vjp
     _real(weight, "weight", 1)
-    read_weight, item = ready(weight, double, True), NUMBA_DTYPES[floating(weight, "weight").name]
+    read_weight, item = ready(weight, double, False), NUMBA_DTYPES[floating(weight, "weight").name]
 
     def cluster_norm_vjp(cotangent, x, labels, mean, rstd, weight=None, out=None):
         if weight.shape[0] != x.shape[1]:
