@@ -51,6 +51,8 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
       logarithms, with a bias of 0.
     - softmax: exp(x - max) inherits the rounding of its argument, so y may be off by
       (8 + |x - max|) eps y.
+    - Gradients of clusters in float32 are computed in float64; in float64 their terms may be off
+      by 8 eps each.
     - float16 is computed in float32 (eps is that of float32) and rounded once, to half a unit
       in the last place.
     """
