@@ -1,6 +1,7 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
 from fastmat.core.threads import threads
+from fastmat.ops.cluster_norm import cluster_norm, cluster_norm_vjp
 from fastmat.ops.gradients import (
     batch_norm_vjp,
     group_norm_vjp,
@@ -33,6 +34,8 @@ __version__ = "0.1.0"
 __all__ = [
     "batch_norm",
     "batch_norm_vjp",
+    "cluster_norm",
+    "cluster_norm_vjp",
     "group_norm",
     "group_norm_vjp",
     "instance_norm",

@@ -10,7 +10,7 @@ from fastmat import cli
 from fastmat.commands import compare, info, warmup
 from fastmat.commands.console import Console
 from fastmat.comparisons import checks, inputs, libraries, record, report, timing
-from fastmat.comparisons.cases import CASES, PARAMETERS, Case, on_groups, select
+from fastmat.comparisons.cases import CASES, PARAMETERS, Case, on_clusters, on_groups, select
 
 TINY = (
     Case("products", "matmul", "float32", ((5, 7), (7, 3))),
@@ -149,6 +149,8 @@ def test_the_check_allows_rounding_and_nothing_more():
 
 
 def small_case_of(op, dtype, layout="C"):
+    if op.startswith("cluster_norm"):
+        return on_clusters("", op, dtype, (60, 7), 5)
     options = {
         "rms_norm": (("eps", 1e-6),),
         "group_norm": (("num_groups", 2),),
@@ -162,6 +164,7 @@ def small_case_of(op, dtype, layout="C"):
 def test_libraries_agree_on_what_is_computed_of_groups(op, layout):
     case = small_case_of(op, "float32", layout)
     arrays = inputs.operands(case)
+    layout = "C" if case.clusters else layout
     assert arrays[0].flags.c_contiguous == (layout == "C")
     expected, result = libraries.output(case, arrays), libraries.output(case, arrays)
     libraries.numpy_call(case, arrays, expected)()

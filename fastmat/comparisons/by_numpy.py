@@ -75,6 +75,33 @@ def normalize(x: Array, *, axis: int, out: Array, eps: float = 1e-12) -> None:
     np.divide(x, np.maximum(norm, eps), out=out)
 
 
+def cluster_norm(
+    x: Array, *, clusters: Array, weight: Array, bias: Array, out: Array, eps: float = 1e-5
+) -> None:
+    for rows in _rows_of_clusters(clusters):
+        out[rows] = _standardized(x[rows], 0, eps) * weight + bias
+
+
+def cluster_norm_vjp(
+    cotangent: Array,
+    *,
+    x: Array,
+    labels: Array,
+    mean: Array,
+    rstd: Array,
+    weight: Array,
+    out: Array,
+) -> None:
+    dweight = np.zeros_like(weight)
+    for c, rows in enumerate(_rows_of_clusters(labels)):
+        g, scaled = cotangent[rows], (x[rows] - mean[c]) * rstd[c]
+        products = g * scaled
+        dweight += products.sum(0)
+        slope = g - g.mean(0) - scaled * products.mean(0)
+        out[rows] = slope * (rstd[c] * weight)
+    cotangent.sum(0)
+
+
 def moments(x: Array, *, axis: int, out: Array) -> None:
     np.mean(x, axis, out=out[0])
     np.var(x, axis, out=out[1])
@@ -95,6 +122,13 @@ def log_softmax(x: Array, *, axis: int, out: Array) -> None:
 
 def logsumexp(x: Array, *, axis: int, out: Array) -> None:
     np.copyto(out, special.logsumexp(x, axis))
+
+
+def _rows_of_clusters(labels: Array) -> list[Array]:
+    """The numbers of the rows of each cluster; all clusters have some."""
+    labels = labels.astype(np.intp)
+    ends = np.cumsum(np.bincount(labels))[:-1]
+    return np.split(np.argsort(labels, kind="stable"), ends)
 
 
 def _standardized(x: Array, axes: Any, eps: float) -> Array:

@@ -17,6 +17,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "instance_norm": ("weight", "bias"),
     "batch_norm": ("running_mean", "running_var", "weight", "bias"),
     "normalize": (),
+    "cluster_norm": ("clusters", "weight", "bias"),
+    "cluster_norm_vjp": ("x", "labels", "mean", "rstd", "weight"),
     "moments": (),
     "standardize": (),
     "softmax": (),
@@ -48,6 +50,8 @@ class Case:
         ``"random"``, or ``"photo"``: the first operand holds the pixels of a photograph.
     options
         Names and values of the other arguments, which every library is given.
+    clusters
+        How many clusters the rows of the first operand are in, at random.
     note
         What the row stands for, where operation and shapes do not say it.
     quick
@@ -62,6 +66,7 @@ class Case:
     layout: str = "C"
     source: str = "random"
     options: Options = ()
+    clusters: int = 0
     note: str = ""
     quick: bool = False
 
@@ -90,6 +95,19 @@ def on_groups(
         options = (("axis", -1), *options)
     shapes = (shape, *[(length,)] * len(PARAMETERS[op]))
     return Case(group, op, dtype, shapes, options=options, **keywords)  # type: ignore[arg-type]
+
+
+def on_clusters(
+    group: str, op: str, dtype: str, shape: Shape, clusters: int, **keywords: object
+) -> Case:
+    """An operation on rows in so many clusters, with all its operands."""
+    (n, d), statistics = shape, (clusters, shape[1])
+    if op == "cluster_norm":
+        shapes: tuple[Shape, ...] = (shape, (n,), (d,), (d,))
+    else:
+        shapes = (shape, shape, (n,), statistics, statistics, (d,))
+    note = f"{clusters} clusters"
+    return Case(group, op, dtype, shapes, clusters=clusters, note=note, **keywords)  # type: ignore[arg-type]
 
 
 def _product(
@@ -240,6 +258,15 @@ NORMALIZATIONS = (
     on_groups("normalization", "normalize", "float32", _TABLE),
 )
 
+# Long clusters, and short ones.
+_CLUSTERS = (((100_000, 64), 10), ((100_000, 64), 5000), ((20_000, 512), 100))
+
+CLUSTERS = tuple(
+    on_clusters("clusters", op, "float32", shape, clusters, quick=clusters == 10)
+    for op in ("cluster_norm", "cluster_norm_vjp")
+    for shape, clusters in _CLUSTERS
+)
+
 MOMENTS = (
     on_groups("moments", "moments", "float32", _TABLE, quick=True),
     on_groups("moments", "standardize", "float32", _TABLE),
@@ -305,6 +332,7 @@ CASES = (
     *VECTORS,
     *TRANSPOSES,
     *NORMALIZATIONS,
+    *CLUSTERS,
     *MOMENTS,
     *SOFTMAX,
     *PHOTO,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmat.comparisons.cases import Case, Shape
+from fastmat.comparisons.cases import PARAMETERS, Case, Shape
 
 Array = NDArray[np.generic]
 
@@ -30,6 +30,8 @@ def operands(case: Case) -> tuple[Array, ...]:
         return pixels, np.round(_YCBCR * scale, 4 if scale == 1 else 0).astype(case.dtype)
     rng = np.random.default_rng(1)
     arrays = tuple(_random(rng, shape, np.dtype(case.dtype)) for shape in case.shapes)
+    if case.clusters:
+        return _with_labels(case, arrays, rng)
     if case.layout == "reversed":
         return tuple(array[..., ::-1, ::-1] for array in arrays)
     if case.op == "batch_norm":
@@ -40,6 +42,17 @@ def operands(case: Case) -> tuple[Array, ...]:
         last = np.ascontiguousarray(np.moveaxis(first, 1, -1))
         return (np.moveaxis(last, -1, 1), *others)
     return arrays
+
+
+def _with_labels(
+    case: Case, arrays: tuple[Array, ...], rng: np.random.Generator
+) -> tuple[Array, ...]:
+    """The operands of a case on clusters, with labels where they belong."""
+    names = ("", *PARAMETERS[case.op])
+    return tuple(
+        rng.integers(case.clusters, size=len(array)) if name in ("clusters", "labels") else array
+        for name, array in zip(names, arrays, strict=True)
+    )
 
 
 def _random(rng: np.random.Generator, shape: Shape, dtype: np.dtype[np.generic]) -> Array:

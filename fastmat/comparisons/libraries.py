@@ -61,7 +61,9 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
     if case.op in PARAMETERS:
         from fastmat.comparisons import by_torch
 
-        function = getattr(by_torch, case.op)
+        function = getattr(by_torch, case.op, None)
+        if function is None:
+            return None
         return partial(function, tensors[0], out=result, **_keywords(case, tensors))
     if case.op in ("transpose", "matrix_transpose"):
         return partial(result.copy_, tensors[0].permute(_axes(case)))

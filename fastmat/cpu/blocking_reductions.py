@@ -20,3 +20,10 @@ PARTS = 64
 PARTIAL = 1 << 20
 SHARED = 8
 LARGE = 1e30  # factors beyond this, or its inverse, are multiplied in float64: float32 overflows
+POINTS = 512  # rows whose distances to all centers are computed at once, in one task
+DISTANCES = 1 << 18  # distances up to which that many are: they stay in the L2 cache
+SLICES = 64  # parts of all rows that are summed apart, and then together
+SLICE = 4  # rows for each center that such a part has at least: sums take less memory than rows
+# Rows of a cluster before its turn that a row is fetched, to be read and to be written: without it,
+# rows in random order take 1.5 times as long.
+AHEAD = 16

@@ -30,7 +30,7 @@ from fastmat.cpu.simd import multiply_add
 from fastmat.cpu.simd_lanes import scale_lines
 from fastmat.cpu.views import part
 
-_WORK = 8 * LANES  # numbers of work space beyond a block, and two for each of its lines
+WORK = 8 * LANES  # numbers of work space beyond a block, and two for each of its lines
 
 
 @kernel(normalize_types, FLOATS)
@@ -51,7 +51,7 @@ def normalize_across(
     threads = threads_for(x)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     several = max(1, TASK // (n * LANES))
-    buffers = scratch((threads, 1, n * (LANES + 2) + _WORK), sum_dtype(x.dtype))
+    buffers = scratch((threads, 1, n * (LANES + 2) + WORK), sum_dtype(x.dtype))
     args = (x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers)
     parallel_for(_blocks, ceil_div(blocks, several), threads, args)
 
@@ -70,7 +70,7 @@ def affine_across(
     threads = threads_for(x)
     pieces = ceil_div(x.size // (x.shape[0] * x.shape[1]), BLOCK_LINES)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
-    room = BLOCK_LINES * (LANES + 2) + _WORK
+    room = BLOCK_LINES * (LANES + 2) + WORK
     buffers = scratch((threads, 1, room), sum_dtype(x.dtype))
     args = (x, weight, bias, out, center, factor, pieces, activation, buffers)
     parallel_for(_write_blocks, blocks * pieces, threads, args)
@@ -88,18 +88,18 @@ def _blocks(args, slot, index):
         o, i, width = place(x, block)
         load_block(x, o, i, width, 0, n, numbers)
         of_block(numbers, n, kind, centers, factors, rest)
-        _find_factors(factors, n, rule, eps)
+        find_factors(factors, n, rule, eps)
         if is_kept(center, x):
             for k in range(width):
                 center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
-        _normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers)
+        normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers)
         mapped(activation, part(numbers, 0, n * LANES))
         store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
     finish_stores(out)
 
 
 @always_inlined
-def _find_factors(
+def find_factors(
     factors,  # inout (LANES,): spreads, then factors
     n,
     rule,
@@ -126,14 +126,14 @@ def _write_blocks(args, slot, index):
         centers[k], factors[k] = center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0]
     numbers = own(buffers, slot, 0)
     load_block(x, o, i, width, first, lines, numbers)
-    _normalize_block(x, weight, bias, o, i, width, first, lines, centers, factors, numbers)
+    normalize_block(x, weight, bias, o, i, width, first, lines, centers, factors, numbers)
     mapped(activation, part(numbers, 0, lines * LANES))
     store_block(numbers, out, o, i, width, first, lines, is_streamed(out))
     finish_stores(out)
 
 
 @always_inlined
-def _normalize_block(
+def normalize_block(
     x,  # in (o, i, p, r, q), for its shape
     weight,
     bias,

@@ -401,3 +401,14 @@ def _scalar_multiply_add(builder, dtype, x, y, z):
             cgutils.get_or_insert_function(builder.module, signature, name), [x, y, z]
         )
     return builder.fadd(builder.fmul(x, y), z)
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Have the cache line at an address fetched."""
+
+    def codegen(context, builder, signature, args):
+        _prefetch(builder, builder.inttoptr(args[0], i8.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen

@@ -159,7 +159,8 @@ def channel_gradients(
     if array.size:
         one = no_weight(array)
         add_up(cotangent, array, axes, one, statistics, first, second, CENTERED)
-        share = weight * (1 / math.prod(array.shape[i] for i in axes) if training else 0)
+        count = math.prod(array.shape[i] for i in axes)
+        share = weight.astype(np.float64) * (1 / count if training else 0)
         flow = first * share, second * share
         kind = CENTERED if training else GIVEN
         write(cotangent, array, axes, weight, statistics, flow, target, kind)
