@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ SUPPORTED = (
 )
 
 
+@functools.cache  # NumPy takes 2 µs to find a dtype's name
 def kernel_name(dtype: DType) -> str | None:
     """The name of the dtype whose kernels serve this one; None if it is not supported.
 

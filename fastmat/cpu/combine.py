@@ -36,8 +36,17 @@ def combine_statistics(
     found,  # in (3, groups, pieces): center, spread and number of what is in each piece
     center,  # out (o, i, 1, 1, 1)
     spread,  # out (o, i, 1, 1, 1)
+    threads,
 ):
-    for g in range(found.shape[1]):
+    """Center and spread of each group, from its pieces in order."""
+    tasks = ceil_div(found.shape[1], CHUNK)
+    parallel_for(_combine_statistics, tasks, threads, (kind, found, center, spread))
+
+
+@task
+def _combine_statistics(args, slot, index):
+    kind, found, center, spread = args
+    for g in range(index * CHUNK, min((index + 1) * CHUNK, found.shape[1])):
         count, middle, total = 0.0, 0.0, 0.0
         for piece in range(found.shape[2]):
             here = found[0, g, piece], found[1, g, piece]
@@ -45,6 +54,29 @@ def combine_statistics(
             count += found[2, g, piece]
         o, i = g // center.shape[1], g % center.shape[1]
         center[o, i, 0, 0, 0], spread[o, i, 0, 0, 0] = middle, total
+
+
+@inlined
+def add_pieces(
+    found,  # in (2, groups, pieces)
+    first,  # out (o, i, 1, 1, 1)
+    second,  # out (o, i, 1, 1, 1)
+    threads,
+):
+    """The two sums of each group, from those of its pieces in order."""
+    parallel_for(_add_pieces, ceil_div(found.shape[1], CHUNK), threads, (found, first, second))
+
+
+@task
+def _add_pieces(args, slot, index):
+    found, first, second = args
+    for g in range(index * CHUNK, min((index + 1) * CHUNK, found.shape[1])):
+        total, total2 = 0.0, 0.0
+        for piece in range(found.shape[2]):
+            total += found[0, g, piece]
+            total2 += found[1, g, piece]
+        o, i = g // first.shape[1], g % first.shape[1]
+        first[o, i, 0, 0, 0], second[o, i, 0, 0, 0] = total, total2
 
 
 @inlined

@@ -9,7 +9,7 @@ from fastmat.core.mathfn import narrow
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, PARTS, SHARED, TASK
 from fastmat.cpu.blocks import first_place, load_block, next_place, place, store_block
-from fastmat.cpu.combine import add_parts
+from fastmat.cpu.combine import add_parts, add_pieces
 from fastmat.cpu.derivatives import (
     flowing_back,
     gradient_types,
@@ -48,13 +48,7 @@ def sums_across(
     buffers = scratch((threads, 2, BLOCK_LINES * LANES), sum_dtype(x.dtype))
     args = (cotangent, x, weight, center, factor, kind, found, buffers)
     parallel_for(_sum_blocks, blocks * pieces, threads, args)
-    for g in range(groups):
-        total, total2 = 0.0, 0.0
-        for piece in range(pieces):
-            total += found[0, g, piece]
-            total2 += found[1, g, piece]
-        first[g // inner, g % inner, 0, 0, 0] = total
-        second[g // inner, g % inner, 0, 0, 0] = total2
+    add_pieces(found, first, second, threads)
 
 
 @kernel(write_types, FLOATS)

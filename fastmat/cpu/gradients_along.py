@@ -8,7 +8,7 @@ from fastmat.core.inline import always_inlined, inlined, reducing
 from fastmat.core.mathfn import narrow
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import CHUNK, PARTIAL, PARTS, PIECE, SHARED, TASK
-from fastmat.cpu.combine import add_parts
+from fastmat.cpu.combine import add_parts, add_pieces
 from fastmat.cpu.derivatives import (
     flowing_back,
     gradient_types,
@@ -39,20 +39,14 @@ def sums_along(
     kind,  # what the gradient is of
 ):
     """The two sums of each group."""
-    inner, groups = x.shape[1], x.shape[0] * x.shape[1]
+    groups = x.shape[0] * x.shape[1]
     threads, pieces = threads_for(x), ceil_div(chunks(x), PIECE)
     several = max(1, TASK * pieces * groups // x.size)
     found = scratch((2, groups, pieces), types.float64)
     buffers = scratch((threads, 3, CHUNK), sum_dtype(x.dtype))
     args = (cotangent, x, weight, center, factor, kind, found, several, buffers)
     parallel_for(_sum_pieces, ceil_div(groups * pieces, several), threads, args)
-    for g in range(groups):
-        total, total2 = 0.0, 0.0
-        for piece in range(pieces):
-            total += found[0, g, piece]
-            total2 += found[1, g, piece]
-        first[g // inner, g % inner, 0, 0, 0] = total
-        second[g // inner, g % inner, 0, 0, 0] = total2
+    add_pieces(found, first, second, threads)
 
 
 @kernel(write_types, FLOATS)

@@ -33,7 +33,7 @@ def statistics_across(
     found = scratch((3, groups, pieces), types.float64)
     buffers = scratch((threads, 1, BLOCK_LINES * LANES), sum_dtype(x.dtype))
     parallel_for(_lanes, blocks * pieces, threads, (x, found, kind, buffers))
-    combine_statistics(kind, found, center, spread)
+    combine_statistics(kind, found, center, spread, threads)
 
 
 @task

@@ -31,7 +31,7 @@ def statistics_along(
     buffers = scratch((threads, 1, CHUNK), sum_dtype(x.dtype))
     tasks = ceil_div(groups * pieces, several)
     parallel_for(_pieces, tasks, threads, (x, found, kind, several, buffers))
-    combine_statistics(kind, found, center, spread)
+    combine_statistics(kind, found, center, spread, threads)
 
 
 @task

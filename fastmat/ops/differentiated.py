@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +12,10 @@ from fastmat.cpu.kinds import CENTERED, GIVEN
 from fastmat.ops.normalized import parameter
 from fastmat.ops.statistics import (
     Axes,
-    compute_dtype,
     converted,
     delivered,
     entry_of,
+    no_parameters,
     target_for,
     views_of,
 )
@@ -62,7 +61,7 @@ def weight_for(array: Array, axes: Axes, weight: Any, lengths: Axes) -> Array:
 
 def no_weight(array: Array) -> Array:
     """The weight that leaves everything as it is."""
-    return np.ones((1,) * array.ndim, compute_dtype(array.dtype))
+    return no_parameters(array)[0]
 
 
 def target_of_gradient(out: Any, array: Array, cotangent: Array, others: list[Array]) -> Array:
@@ -88,18 +87,18 @@ def gradients(
     if array.size == 0:
         return by_weight, by_bias
     inputs = [array, cotangent, weight, *statistics]
-    if wanted and not _together(inputs, axes, target, [by_weight, by_bias], kind, eps):
+    if wanted and not together(inputs, axes, target, [by_weight, by_bias], kind, eps):
         others = tuple(i for i, n in enumerate(weight.shape) if n == 1)
         one = no_weight(array)
         add_up(cotangent, array, others, one, statistics, by_bias, by_weight, CENTERED)
         wanted = False
     if not wanted:
-        _together(inputs, axes, target, [], kind, eps)
+        together(inputs, axes, target, [], kind, eps)
     return by_weight, by_bias
 
 
-def _together(
-    inputs: list[Array], axes: Axes, target: Array, sums: list[Array], kind: int, eps: float
+def together(
+    inputs: list[Array], axes: Axes, target: Array, sums: list[Array], kind: int, eps: float = 0.0
 ) -> bool:
     """Write all gradients in one pass over memory, if that is possible."""
     entry = entry_of("gradients", "gradient", inputs[0].dtype)
@@ -147,24 +146,38 @@ def write(
 def channel_gradients(
     cotangent: Array,
     array: Array,
+    axes: Axes,
     weight: Array,
     statistics: tuple[Array, Array],
     target: Array,
-    training: bool,
+    own: bool,
+    groups: int = 0,
 ) -> tuple[Array, Array]:
-    """`gradients` where a group is a channel: what flows back is what weight and bias get."""
-    axes = (0, *range(2, array.ndim))
+    """The same where the numbers of a channel share a weight: by the sums of each channel.
+
+    Statistics are those of channels, over these axes. If they are of groups of channels, `groups`
+    says how many; `own` says whether they are those of x.
+    """
     shape = statistics[0].shape
     first, second = np.zeros(shape), np.zeros(shape)
     if array.size:
         one = no_weight(array)
         add_up(cotangent, array, axes, one, statistics, first, second, CENTERED)
-        count = math.prod(array.shape[i] for i in axes)
-        share = weight.astype(np.float64) * (1 / count if training else 0)
-        flow = first * share, second * share
-        kind = CENTERED if training else GIVEN
+        count = array.size // first.size * (shape[1] // groups if groups else 1)
+        share = weight.astype(np.float64) * (1 / count if own else 0)
+        flow = _of_groups(first * share, groups), _of_groups(second * share, groups)
+        kind = CENTERED if own else GIVEN
         write(cotangent, array, axes, weight, statistics, flow, target, kind)
-    return second, first
+    return second.sum(0), first.sum(0)
+
+
+def _of_groups(sums: Array, groups: int) -> Array:
+    """For each channel the sum over those of its group."""
+    if not groups:
+        return sums
+    items, channels = sums.shape[:2]
+    totals = sums.reshape(items, groups, -1).sum(-1)
+    return np.repeat(totals, channels // groups, 1).reshape(sums.shape)
 
 
 def as_parameter(gradient: Array, weight: Any, lengths: tuple[int, ...]) -> Any:

@@ -29,6 +29,7 @@ from fastmat.ops.differentiated import (
     no_weight,
     statistic,
     target_of_gradient,
+    together,
     weight_for,
 )
 from fastmat.ops.groups import normalized_axes
@@ -212,10 +213,14 @@ def group_norm_vjp(
     statistics = statistic(mean, "mean", shape, kept), statistic(rstd, "rstd", shape, kept)
     target = target_of_gradient(out, array, g, [w, *statistics])
     view, g_view, target_view = (divided(part, groups) for part in (array, g, target))
-    w = divided(w, groups if w.shape[1] > 1 else 1)
+    inputs = [view, g_view, divided(w, groups if w.shape[1] > 1 else 1), *statistics]
+    found = np.zeros(inputs[2].shape), np.zeros(inputs[2].shape)
     axes = tuple(range(2, view.ndim))
-    wanted = weight is not None
-    found = gradients(g_view, view, axes, w, statistics, target_view, CENTERED, wanted)
+    if array.size and not together(inputs, axes, target_view, list(found), CENTERED):
+        center, factor = (np.repeat(part[:, :, 0], channels // groups, 1) for part in statistics)
+        places = tuple(range(2, array.ndim))
+        own = center, factor
+        found = channel_gradients(g, array, places, w, own, target, True, groups)
     return delivered_gradients(target, out, x, weight, (channels,), found)
 
 
@@ -267,7 +272,9 @@ def instance_norm_vjp(
     statistics = statistic(mean, "mean", shape, kept), statistic(rstd, "rstd", shape, kept)
     target = target_of_gradient(out, array, g, [w, *statistics])
     kind = CENTERED if use_input_stats else GIVEN
-    found = gradients(g, array, axes, w, statistics, target, kind, weight is not None)
+    inputs, found = [array, g, w, *statistics], (np.zeros(w.shape), np.zeros(w.shape))
+    if array.size and not together(inputs, axes, target, list(found), kind):
+        found = channel_gradients(g, array, axes, w, statistics, target, use_input_stats)
     return delivered_gradients(target, out, x, weight, (channels,), found)
 
 
@@ -320,7 +327,8 @@ def batch_norm_vjp(
     shape = (channels,)
     statistics = statistic(mean, "mean", shape, kept), statistic(rstd, "rstd", shape, kept)
     target = target_of_gradient(out, array, g, [w, *statistics])
-    found = channel_gradients(g, array, w, statistics, target, training)
+    axes = (0, *range(2, array.ndim))
+    found = channel_gradients(g, array, axes, w, statistics, target, training)
     return delivered_gradients(target, out, x, weight, shape, found)
 
 

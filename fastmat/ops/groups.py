@@ -89,11 +89,13 @@ def _trailing(count: int, arrays: Sequence[Array]) -> tuple[Array, ...] | None:
     """The views for groups over the last axes, where all is contiguous and nothing repeats."""
     shape = arrays[0].shape
     split = len(shape) - count
-    rows, numbers = math.prod(shape[:split]), math.prod(shape[split:])
+    groups, group = shape[:split], shape[split:]
+    rows, numbers = math.prod(groups), math.prod(group)
     views = []
     for x in arrays:
-        leading, last = math.prod(x.shape[:split]), math.prod(x.shape[split:])
-        if leading not in (1, rows) or last not in (1, numbers) or not x.flags.c_contiguous:
+        leading = rows if x.shape[:split] == groups else 1
+        last = numbers if x.shape[split:] == group else 1
+        if leading * last != x.size or not x.flags.c_contiguous:
             return None
         views.append(x.reshape(1, leading, 1, 1, last))
     return tuple(views)

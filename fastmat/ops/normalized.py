@@ -90,7 +90,10 @@ def run(
 
 def empty_statistics(array: Array, axes: Axes, keep: bool) -> tuple[Array, Array]:
     """Room for center and factor of each group; for one number each, unless they are kept."""
-    shape = tuple(1 if i in axes or not keep else n for i, n in enumerate(array.shape))
+    if keep:
+        shape = tuple(1 if i in axes else n for i, n in enumerate(array.shape))
+    else:
+        shape = (1,) * array.ndim
     if array.size:
         return np.empty(shape), np.empty(shape)
     return np.full(shape, np.nan), np.full(shape, np.nan)
@@ -200,11 +203,14 @@ def parameters_for(array: Array, axes: Axes, weight: Any, bias: Any, lengths: Ax
         parameter(array, axes, given, name, lengths)
         for name, given in (("weight", weight), ("bias", bias))
     ]
-    shape_of = next((x.shape for x in found if x is not None), (1,) * array.ndim)
-    neutral = (1.0, -0.0)  # what leaves even the sign of zero as it is
+    weight, bias = found
+    one, zero = no_parameters(array)
+    if weight is None and bias is None:
+        return [one, zero]
+    shape = bias.shape if weight is None else weight.shape
     return [
-        np.full(shape_of, value, compute_dtype(array.dtype)) if x is None else x
-        for x, value in zip(found, neutral, strict=True)
+        np.broadcast_to(one, shape).copy() if weight is None else weight,
+        np.broadcast_to(zero, shape).copy() if bias is None else bias,
     ]
 
 
@@ -213,12 +219,13 @@ def parameter(array: Array, axes: Axes, given: Any, name: str, lengths: Axes) ->
     if given is None:
         return None
     found = as_array(given, name)
-    if kernel_name(found.dtype) is None or found.dtype.kind == "c":
+    compute = compute_dtype(array.dtype)
+    if found.dtype != compute and (kernel_name(found.dtype) is None or found.dtype.kind == "c"):
         raise TypeError(f"{name} has dtype {found.dtype}; it must be real numbers")
     if found.shape != lengths:
         raise ValueError(f"{name} has shape {found.shape}; it must have {lengths}")
     shape = [n if i in axes else 1 for i, n in enumerate(array.shape)]
-    return np.ascontiguousarray(found, compute_dtype(array.dtype)).reshape(shape)
+    return np.ascontiguousarray(found, compute).reshape(shape)
 
 
 def channels_of(array: Array) -> int:

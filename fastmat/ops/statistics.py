@@ -16,6 +16,10 @@ from fastmat.ops.groups import ScatteredError, grouped
 
 Axes = tuple[int, ...]
 
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+# Weight and bias that leave everything as it is, in the dtypes that are computed with.
+_NEUTRAL = {dtype: (np.array(1, dtype), np.array(-0.0, dtype)) for dtype in (_SINGLE, _DOUBLE)}
+
 _entries: dict[tuple[str, Any], Callable[..., None]] = {}
 
 
@@ -100,17 +104,24 @@ def target_for(out: Any, array: Array, others: Any) -> Array:
     if out is None:
         return np.empty(array.shape, array.dtype)
     target = check_out(out, array.shape, array.dtype)
-    same = (
-        target.__array_interface__["data"] == array.__array_interface__["data"]
-        and target.strides == array.strides
-    )
-    direct = (
-        target.dtype == array.dtype
-        and target.flags.aligned
-        and (same or not np.may_share_memory(target, array))
-        and not any(np.may_share_memory(target, np.asarray(x)) for x in others if x is not None)
-    )
-    return target if direct else np.empty(array.shape, array.dtype)
+    if target.dtype != array.dtype or not target.flags.aligned:
+        return np.empty(array.shape, array.dtype)
+    read = [np.asarray(x) for x in others if x is not None]
+    if not _is_same(target, array):
+        read.append(array)
+    if any(np.may_share_memory(target, x) for x in read):
+        return np.empty(array.shape, array.dtype)
+    return target
+
+
+def _is_same(x: Array, y: Array) -> bool:
+    """Whether two arrays of one shape and dtype have each item in the same place."""
+    if x is y:
+        return True
+    if not np.may_share_memory(x, y):
+        return False
+    same_start = x.__array_interface__["data"] == y.__array_interface__["data"]
+    return same_start and x.strides == y.strides
 
 
 def delivered(target: Array, out: Any, x: Any) -> Any:
@@ -143,10 +154,10 @@ def number(value: Any, name: str) -> float:
 
 def compute_dtype(dtype: DType) -> DType:
     """What kernels compute with for numbers of this dtype."""
-    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    return _DOUBLE if dtype == _DOUBLE else _SINGLE
 
 
 def no_parameters(array: Array) -> list[Array]:
     """Weight and bias that leave everything as it is, even the sign of zero."""
     shape = (1,) * array.ndim
-    return [np.full(shape, value, compute_dtype(array.dtype)) for value in (1.0, -0.0)]
+    return [single.reshape(shape) for single in _NEUTRAL[compute_dtype(array.dtype)]]

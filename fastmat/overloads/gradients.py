@@ -41,7 +41,7 @@ from fastmat.overloads.groups import (
 )
 from fastmat.overloads.layer_norm import last_axes
 from fastmat.overloads.parameters import parameters_for
-from fastmat.overloads.typing import given
+from fastmat.overloads.typing import array_type, given
 
 
 def cotangent_reader(cotangent, x, dtype, joined):
@@ -87,46 +87,38 @@ def collector(weight, only_weight=False):
     return inlined(lambda x, w, b: Gradients(x, w.astype(item), b.astype(item)))
 
 
-@inlined
-def _as_it_is(array, groups):
-    return array
+def _in_one_pass(slots, axes, statistics_axes, kind):
+    """A function that finds all gradients together, if that is possible, and says whether it was.
 
-
-def differentiator(slots, rest, axes, statistics_axes, kind, wanted, shaped=_as_it_is):
-    """A function (arguments, extra, target) that writes all gradients.
-
-    `slots` is the plan of groups, `rest` that of what shares a weight, which has these axes;
-    `shaped` gives an array the axes of the plans.
+    Its arguments are (x, g, weight, statistics, target, by weight, by bias, eps); `axes` are those
+    of the weight.
     """
     full, per_weight = in_slots(slots), in_slots(slots, axes)
-    per_group, rest_full = in_slots(slots, statistics_axes), in_slots(rest)
-    rest_weight, rest_group = in_slots(rest, axes), in_slots(rest, statistics_axes)
+    per_group = in_slots(slots, statistics_axes)
 
-    @inlined
-    def apart(x, g, statistics, by_weight, by_bias):
-        a, c = rest_full(x), rest_full(g)
-        one = np.ones((1, 1, 1, 1, 1), a.dtype)
-        views = rest_group(statistics[0]), rest_group(statistics[1])
-        call_all(sums, a.dtype, (c, a, one, *views, by_bias, by_weight, CENTERED))
-
-    def differentiate(arguments, extra, target):
-        x, g, weight = arguments
-        statistics, by_weight, by_bias, eps, groups = extra
-        if x.size == 0:
-            return
-        x, g, target = shaped(x, groups), shaped(g, groups), shaped(target, groups)
+    def find(x, g, weight, statistics, target, by_weight, by_bias, eps):
         a, c, b = full(x), full(g), full(target)
-        done, nothing = np.zeros(1, np.intp), np.empty((0, 0, 0, 0, 0))
+        done = np.zeros(1, np.intp)
         inputs = c, a, per_weight(weight), per_group(statistics[0]), per_group(statistics[1])
-        if wanted:
-            found = per_weight(by_weight), per_weight(by_bias)
-            call_all(gradient, a.dtype, (*inputs, b, *found, kind, eps, done))
-            if not done[0]:
-                apart(x, g, statistics, rest_weight(by_weight), rest_weight(by_bias))
-        if not done[0]:
-            call_all(gradient, a.dtype, (*inputs, b, nothing, nothing, kind, eps, done))
+        found = per_weight(by_weight), per_weight(by_bias)
+        call_all(gradient, a.dtype, (*inputs, b, *found, kind, eps, done))
+        return done[0] != 0
 
-    return inlined(differentiate)
+    return inlined(find)
+
+
+def _alone(slots, axes, statistics_axes, kind):
+    """A function (x, g, weight, statistics, target, eps) that finds the gradient by x."""
+    full, per_weight = in_slots(slots), in_slots(slots, axes)
+    per_group = in_slots(slots, statistics_axes)
+
+    def find(x, g, weight, statistics, target, eps):
+        a, c, b = full(x), full(g), full(target)
+        nothing, done = np.empty((0, 0, 0, 0, 0)), np.zeros(1, np.intp)
+        inputs = c, a, per_weight(weight), per_group(statistics[0]), per_group(statistics[1])
+        call_all(gradient, a.dtype, (*inputs, b, nothing, nothing, kind, eps, done))
+
+    return inlined(find)
 
 
 def _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out, kind):
@@ -144,8 +136,25 @@ def _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out
         read_mean = statistic_reader(mean, "mean", x.ndim)
     else:
         read_mean = inlined(lambda mean, shape: np.zeros(shape))
-    stats_axes = tuple(range(x.ndim))
-    run = differentiator(slots, rest, axes, stats_axes, kind, given(weight))
+    every, wanted = tuple(range(x.ndim)), given(weight)
+    together, alone = _in_one_pass(slots, axes, every, kind), _alone(slots, axes, every, kind)
+    rest_full, rest_weight = in_slots(rest), in_slots(rest, axes)
+
+    @inlined
+    def run(arguments, extra, target):
+        x, g, weight = arguments
+        statistics, by_weight, by_bias = extra
+        if x.size == 0:
+            return
+        if wanted:
+            if together(x, g, weight, statistics, target, by_weight, by_bias, 0.0):
+                return
+            a, one = rest_full(x), np.ones((1, 1, 1, 1, 1), x.dtype)
+            inputs = rest_full(g), a, one, rest_full(statistics[0]), rest_full(statistics[1])
+            found = rest_weight(by_bias), rest_weight(by_weight)
+            call_all(sums, a.dtype, (*inputs, *found, CENTERED))
+        alone(x, g, weight, statistics, target, 0.0)
+
     write = writer(x, out, dtype, joined, run)
     collect = collector(weight, kind == SCALED)
 
@@ -155,7 +164,7 @@ def _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out
         w, _ = parameters(weight, None, x)
         statistics = read_mean(mean, shape_of(x)), read_rstd(rstd, shape_of(x))
         by_weight, by_bias = np.zeros(w.shape), np.zeros(w.shape)
-        result = write((a, c, w), (statistics, by_weight, by_bias, 0.0, 0), x, out)
+        result = write((a, c, w), (statistics, by_weight, by_bias), x, out)
         return collect(result, by_weight, by_bias)
 
     return inlined(vjp)
@@ -185,24 +194,73 @@ def _rms_norm_vjp(cotangent, x, rstd, normalized_shape=None, weight=None, axis=N
     return rms_norm_vjp
 
 
-def _rest_of_groups(x):
-    """The plan for what shares a weight, of ``(N, groups, C // groups, *spatial)``."""
-    places = tuple(range(3, x.ndim + 1))
-    if x.layout == "C" or len(places) > 2:
-        return (1,), (2,), (0,), (), places
-    return (1,), (2,), (0,), *[()] * (2 - len(places)), *((place,) for place in places)
+def _by_channels(slots, statistics_axes, own):
+    """A function that finds all gradients by the sums of each channel.
+
+    Its arguments are (x, g, weight, center, factor, target, by weight, by bias, groups), as of
+    `ops.differentiated.channel_gradients`.
+    """
+    full, per_channel = in_slots(slots), in_slots(slots, (1,))
+    per_sum, kind = in_slots(slots, statistics_axes), CENTERED if own else GIVEN
+
+    def find(x, g, weight, center, factor, target, by_weight, by_bias, groups):
+        a, c, b = full(x), full(g), full(target)
+        one = np.ones((1, 1, 1, 1, 1), a.dtype)
+        first, second = np.zeros(center.shape), np.zeros(center.shape)
+        views = per_sum(center), per_sum(factor)
+        call_all(sums, a.dtype, (c, a, one, *views, per_sum(first), per_sum(second), CENTERED))
+        channels = x.shape[1]
+        rows, rows2 = first.reshape(-1, channels), second.reshape(-1, channels)
+        wide = channels // groups if groups else 1
+        count = x.size // first.size * wide
+        for i in range(rows.shape[0]):
+            if by_bias.size == channels:
+                by_bias += rows[i]
+                by_weight += rows2[i]
+            for j in range(channels):
+                share = weight[min(j, weight.size - 1)] * (1.0 / count) if own else 0.0
+                rows[i, j] *= share
+                rows2[i, j] *= share
+            if groups:
+                for j in range(0, channels, wide):
+                    rows[i, j : j + wide] = rows[i, j : j + wide].sum()
+                    rows2[i, j : j + wide] = rows2[i, j : j + wide].sum()
+        inputs = c, a, per_channel(weight), *views
+        call_all(write_kernel, a.dtype, (*inputs, per_sum(first), per_sum(second), b, kind))
+
+    return inlined(find)
 
 
 @overload(ops.group_norm_vjp, prefer_literal=True)
 def _group_norm_vjp(cotangent, x, num_groups, mean, rstd, weight=None, out=None):
     check_channels(x)
     dtype = floating(x)
-    slots, rest = group_slots(x, given(weight)), _rest_of_groups(x)
-    joined = is_joined(slots) or is_joined(rest)
+    slots, channel_slots = group_slots(x, given(weight)), plan(x, tuple(range(2, x.ndim)))
+    joined = is_joined(slots) or is_joined(channel_slots)
     read, parameters = ready(x, dtype, joined), parameters_for(x, (1,), weight, None, dtype)
     read_cotangent = cotangent_reader(cotangent, x, dtype, joined)
     read_mean, read_rstd = statistic_reader(mean, "mean", 2), statistic_reader(rstd, "rstd", 2)
-    run = differentiator(slots, rest, (1, 2), (0, 1), CENTERED, given(weight), divided)
+    together = _in_one_pass(slots, (1, 2), (0, 1), CENTERED)
+    apart = _by_channels(channel_slots, (0, 1), True)
+
+    @inlined
+    def run(arguments, extra, target):
+        x, g, weight = arguments
+        (mean, rstd), by_weight, by_bias, groups = extra
+        if x.size == 0:
+            return
+        in_groups = (1, 1) if weight.size == 1 else (groups, weight.size // groups)
+        views = divided(x, groups), divided(g, groups), weight.reshape(in_groups)
+        found = by_weight.reshape(in_groups), by_bias.reshape(in_groups)
+        if together(*views, (mean, rstd), divided(target, groups), *found, 0.0):
+            return
+        center, factor = np.empty((2, x.shape[0], x.shape[1]))
+        wide = x.shape[1] // groups
+        for i in range(x.shape[0]):
+            for j in range(x.shape[1]):
+                center[i, j], factor[i, j] = mean[i, j // wide], rstd[i, j // wide]
+        apart(x, g, weight, center, factor, target, by_weight, by_bias, groups)
+
     write = writer(x, out, dtype, joined, run)
     collect = collector(weight)
 
@@ -211,88 +269,76 @@ def _group_norm_vjp(cotangent, x, num_groups, mean, rstd, weight=None, out=None)
             raise ValueError("num_groups must divide the number of channels of x")
         a, c = read(x), read_cotangent(cotangent, x)
         w, _ = parameters(weight, None, x)
-        in_groups = (1, 1) if w.shape[0] == 1 else (num_groups, w.shape[0] // num_groups)
-        by_weight, by_bias = np.zeros(in_groups), np.zeros(in_groups)
         shape = (x.shape[0], num_groups)
         statistics = read_mean(mean, shape), read_rstd(rstd, shape)
-        extra = statistics, by_weight, by_bias, 0.0, num_groups
-        result = write((a, c, w.reshape(in_groups)), extra, x, out)
-        return collect(result, by_weight.reshape(w.shape), by_bias.reshape(w.shape))
+        by_weight, by_bias = np.zeros(w.shape), np.zeros(w.shape)
+        result = write((a, c, w), (statistics, by_weight, by_bias, num_groups), x, out)
+        return collect(result, by_weight, by_bias)
 
     return group_norm_vjp
 
 
-@overload(ops.instance_norm_vjp, prefer_literal=True)
-def _instance_norm_vjp(cotangent, x, mean, rstd, weight=None, use_input_stats=True, out=None):
+def _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, statistics_axes):
+    """What `instance_norm_vjp` and `batch_norm_vjp` share: a function of all their arguments."""
     check_channels(x)
-    dtype = floating(x)
-    places = tuple(range(2, x.ndim))
-    slots, rest = plan(x, places), plan(x, (0, *places))
-    joined = is_joined(slots) or is_joined(rest)
+    dtype, ndim = floating(x), len(statistics_axes)
+    slots = plan(x, axes)
+    joined = is_joined(slots)
     read, parameters = ready(x, dtype, joined), parameters_for(x, (1,), weight, None, dtype)
     read_cotangent = cotangent_reader(cotangent, x, dtype, joined)
-    read_mean, read_rstd = statistic_reader(mean, "mean", 2), statistic_reader(rstd, "rstd", 2)
-    kind = CENTERED if constant(use_input_stats, "use_input_stats", bool) else GIVEN
-    run = differentiator(slots, rest, (1,), (0, 1), kind, given(weight))
+    read_mean, read_rstd = (
+        statistic_reader(mean, "mean", ndim),
+        statistic_reader(rstd, "rstd", ndim),
+    )
+    if ndim == 2:
+        together = _in_one_pass(slots, (1,), statistics_axes, CENTERED if own else GIVEN)
+        shape_of = inlined(lambda x: (x.shape[0], x.shape[1]))
+    else:
+        together = inlined(lambda x, g, w, statistics, target, by_weight, by_bias, eps: False)
+        shape_of = inlined(lambda x: (x.shape[1],))
+    apart = _by_channels(slots, statistics_axes, own)
+
+    @inlined
+    def run(arguments, extra, target):
+        x, g, weight = arguments
+        statistics, by_weight, by_bias = extra
+        if x.size and not together(x, g, weight, statistics, target, by_weight, by_bias, 0.0):
+            apart(x, g, weight, statistics[0], statistics[1], target, by_weight, by_bias, 0)
+
     write = writer(x, out, dtype, joined, run)
     collect = collector(weight)
 
-    def instance_norm_vjp(cotangent, x, mean, rstd, weight=None, use_input_stats=True, out=None):
+    def vjp(cotangent, x, mean, rstd, weight, out):
         a, c = read(x), read_cotangent(cotangent, x)
         w, _ = parameters(weight, None, x)
-        shape = (x.shape[0], x.shape[1])
-        statistics = read_mean(mean, shape), read_rstd(rstd, shape)
+        statistics = read_mean(mean, shape_of(x)), read_rstd(rstd, shape_of(x))
         by_weight, by_bias = np.zeros(w.shape), np.zeros(w.shape)
-        result = write((a, c, w), (statistics, by_weight, by_bias, 0.0, 0), x, out)
+        result = write((a, c, w), (statistics, by_weight, by_bias), x, out)
         return collect(result, by_weight, by_bias)
+
+    return inlined(vjp)
+
+
+@overload(ops.instance_norm_vjp, prefer_literal=True)
+def _instance_norm_vjp(cotangent, x, mean, rstd, weight=None, use_input_stats=True, out=None):
+    own = constant(use_input_stats, "use_input_stats", bool)
+    axes = tuple(range(2, array_type(x, "x").ndim))
+    run = _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, (0, 1))
+
+    def instance_norm_vjp(cotangent, x, mean, rstd, weight=None, use_input_stats=True, out=None):
+        return run(cotangent, x, mean, rstd, weight, out)
 
     return instance_norm_vjp
 
 
 @overload(ops.batch_norm_vjp, prefer_literal=True)
 def _batch_norm_vjp(cotangent, x, mean, rstd, weight=None, training=False, out=None):
-    check_channels(x)
-    dtype = floating(x)
-    slots = plan(x, (0, *range(2, x.ndim)))
-    joined = is_joined(slots)
-    read, parameters = ready(x, dtype, joined), parameters_for(x, (1,), weight, None, dtype)
-    read_cotangent = cotangent_reader(cotangent, x, dtype, joined)
-    read_mean, read_rstd = statistic_reader(mean, "mean", 1), statistic_reader(rstd, "rstd", 1)
     own = constant(training, "training", bool)
-    kind = CENTERED if own else GIVEN
-    full, per_channel = in_slots(slots), in_slots(slots, (1,))
-
-    @inlined
-    def run(arguments, extra, target):
-        x, g, weight = arguments
-        mean, rstd, by_weight, by_bias = extra
-        if x.size == 0:
-            return
-        a, c = full(x), full(g)
-        one = np.ones((1, 1, 1, 1, 1), a.dtype)
-        center, factor = per_channel(mean), per_channel(rstd)
-        found = per_channel(by_bias), per_channel(by_weight)
-        call_all(sums, a.dtype, (c, a, one, center, factor, *found, CENTERED))
-        shift, slope = by_bias.copy(), by_weight.copy()
-        count = x.size // by_bias.size
-        for i in range(by_bias.size):
-            share = weight[min(i, weight.size - 1)] * (1.0 / count) if own else 0.0
-            shift[i], slope[i] = by_bias[i] * share, by_weight[i] * share
-        flow = per_channel(shift), per_channel(slope)
-        w, b = per_channel(weight), full(target)
-        call_all(write_kernel, a.dtype, (c, a, w, center, factor, *flow, b, kind))
-
-    write = writer(x, out, dtype, joined, run)
-    collect = collector(weight)
+    axes = (0, *range(2, array_type(x, "x").ndim))
+    run = _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, (1,))
 
     def batch_norm_vjp(cotangent, x, mean, rstd, weight=None, training=False, out=None):
-        a, c = read(x), read_cotangent(cotangent, x)
-        w, _ = parameters(weight, None, x)
-        shape = (x.shape[1],)
-        by_weight, by_bias = np.zeros(shape), np.zeros(shape)
-        extra = read_mean(mean, shape), read_rstd(rstd, shape), by_weight, by_bias
-        result = write((a, c, w), extra, x, out)
-        return collect(result, by_weight, by_bias)
+        return run(cotangent, x, mean, rstd, weight, out)
 
     return batch_norm_vjp
 
