@@ -1,13 +1,15 @@
 """Numbers as they are stored and as kernels compute with them.
 
-`widen` takes a stored number to the accumulator's type, `narrow` rounds back. The 16-bit floats,
-which Numba's CPU target does not know, are converted by integer arithmetic: it vectorizes on
-every CPU, calls no library and rounds to nearest even.
+`widen` takes a stored number to the accumulator's type, `narrow` rounds back. Numba's CPU target
+does not know the 16-bit floats. They are converted by the CPU's instructions for them, or where it
+has none by integer arithmetic: that vectorizes on every CPU, calls no library and rounds to nearest
+even, too.
 """
 
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
 from fastmat.core.inline import inlined, overload
@@ -71,6 +73,28 @@ def reinterpret(typingctx, value, dtype):
     return result(value, dtype), codegen
 
 
+def _has_instructions():
+    """Whether the CPU that Numba compiles for converts float16."""
+    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    return "+f16c" in features.split(",")
+
+
+@intrinsic
+def _float16_to_float32(typingctx, h):
+    def codegen(context, builder, signature, args):
+        return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(h), codegen
+
+
+@intrinsic
+def _float32_to_float16(typingctx, x):
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(builder.fptrunc(args[0], ir.HalfType()), ir.IntType(16))
+
+    return float16(x), codegen
+
+
 @inlined
 def float16_to_float32(h):
     stored = reinterpret(h, types.uint16)
@@ -120,6 +144,8 @@ def widen(value):
 @overload(widen)
 def _widen(value):
     if value == float16:
+        if _has_instructions():
+            return lambda value: _float16_to_float32(value)
         return lambda value: float16_to_float32(value)
     if value == bfloat16:
         return lambda value: bfloat16_to_float32(value)
@@ -138,6 +164,8 @@ def narrow(value, dtype):
 def _narrow(value, dtype):
     stored = dtype.dtype
     if stored == float16:
+        if _has_instructions():
+            return lambda value, dtype: _float32_to_float16(types.float32(value))
         return lambda value, dtype: float32_to_float16(types.float32(value))
     if stored == bfloat16:
         return lambda value, dtype: float32_to_bfloat16(types.float32(value))
