@@ -1,5 +1,6 @@
 """What README and guide show works as it stands there."""
 
+import importlib
 import re
 import runpy
 from pathlib import Path
@@ -56,6 +57,27 @@ def test_filters_of_the_worked_example_agree(overloads, capsys):
     script = runpy.run_path(str(ROOT / "docs/examples/kalman.py"))
     script["main"](["--count", "50", "--steps", "3"])
     assert "the results agree" in capsys.readouterr().out
+
+
+@pytest.fixture
+def hard_cases(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("benchmarks.hard_cases")
+
+
+def test_hard_cases_are_on_their_page(hard_cases):
+    page = hard_cases.PAGE.read_text(encoding="utf-8")
+    measured = page.split(hard_cases.BEGIN)[1].split(hard_cases.END)[0]
+    assert re.findall(r"^\| ([^|]+) \| [\d*o]", measured, re.MULTILINE) == list(hard_cases.CASES)
+
+
+@pytest.mark.parametrize(
+    ("title", "numpy_fails"),
+    [("layer_norm, mean/σ = 10⁴", True), ("softmax, rows with -inf", False)],
+)
+def test_hard_cases_are_measured(title, numpy_fails, hard_cases):
+    assert hard_cases.error(title, "fastmat") < 4
+    assert (hard_cases.error(title, "numpy") > 100) == numpy_fails
 
 
 @pytest.fixture
