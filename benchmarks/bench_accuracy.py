@@ -1,12 +1,13 @@
-"""How far products are from the exact result, in units of what fastmat promises."""
+"""How far results are from the exact ones."""
 
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from . import hard_cases
 from .bench_matmul import product
-from .peers import LIBRARIES, Work
+from .peers import LIBRARIES, Work, require
 
 # The oracles of the tests sum in a wider dtype. They import each other as top-level modules.
 _TESTS = str(Path(__file__).resolve().parent.parent / "tests")
@@ -36,3 +37,15 @@ class Products:
         exact = oracles.matmul(*self.work.arrays)
         error = np.abs(self.work.out.astype(exact.value.dtype) - exact.value)
         return float(f"{np.max(error / tolerances.product_bound(exact)):.4g}")
+
+
+class HardCases:
+    """The largest error over eps times the largest result: the table of docs/hard_cases.md."""
+
+    unit = "eps"
+    params = (tuple(hard_cases.CASES), tuple(hard_cases.LIBRARIES))
+    param_names = ("case", "library")
+
+    def track_error(self, case, library):
+        require(library)
+        return float(f"{hard_cases.error(case, library):.4g}")

@@ -1,9 +1,11 @@
 """What README and guide show works as it stands there."""
 
+import importlib
 import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastmat.comparisons import record
@@ -51,8 +53,70 @@ def test_measured_table_is_written_between_the_markers(tmp_path):
     assert script["replace"](once, table) == once
 
 
-@pytest.mark.parametrize("example", sorted(ROOT.glob("docs/examples/*.py")), ids=lambda p: p.stem)
-def test_worked_examples_run(example, overloads, capsys):
-    """Each compares its own result with NumPy's."""
-    runpy.run_path(str(example))["main"](["--count", "50", "--steps", "3"])
+def test_filters_of_the_worked_example_agree(overloads, capsys):
+    script = runpy.run_path(str(ROOT / "docs/examples/kalman.py"))
+    script["main"](["--count", "50", "--steps", "3"])
     assert "the results agree" in capsys.readouterr().out
+
+
+@pytest.fixture
+def hard_cases(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("benchmarks.hard_cases")
+
+
+def test_hard_cases_are_on_their_page(hard_cases):
+    page = hard_cases.PAGE.read_text(encoding="utf-8")
+    measured = page.split(hard_cases.BEGIN)[1].split(hard_cases.END)[0]
+    assert re.findall(r"^\| ([^|]+) \| [\d*o]", measured, re.MULTILINE) == list(hard_cases.CASES)
+
+
+@pytest.mark.parametrize(
+    ("title", "numpy_fails"),
+    [("layer_norm, mean/σ = 10⁴", True), ("softmax, rows with -inf", False)],
+)
+def test_hard_cases_are_measured(title, numpy_fails, hard_cases):
+    assert hard_cases.error(title, "fastmat") < 4
+    assert (hard_cases.error(title, "numpy") > 100) == numpy_fails
+
+
+@pytest.fixture
+def clusters():
+    return runpy.run_path(str(ROOT / "docs/examples/clusters.py"))
+
+
+def test_clusters_hide_a_correlation(clusters):
+    """The worked example on groups whose means fall while their numbers rise."""
+    groups = np.repeat([0, 1, 2], 60)
+    x = np.random.default_rng(1).standard_normal((180, 4))
+    x[:, 1] = x[:, 0] - 20 * groups
+    x[:, 0] += 20 * groups
+    labels = clusters["find_clusters"](x, 3)
+    assert clusters["adjusted_rand"](groups, labels) == 1
+    assert not clusters["in_another"](labels, groups).any()
+    lines, tables = clusters["compare"](x, groups, labels, [0, 1])
+    correlations = [clusters["correlation"](table) for table in tables.values()]
+    assert max(correlations[:2]) < -0.5
+    assert min(correlations[2:]) > 0.99
+    lines += clusters["compare_clusters"](x, groups, labels, [0, 1])
+    assert "in the cluster of another cultivar: 0; correlation without: +1.00" in lines
+
+
+def test_adjusted_rand_index(clusters):
+    first, second = np.array([0, 0, 1, 1, 2]), np.array([0, 0, 1, 2, 2])
+    # Of 10 pairs 2 are together in each, 1 in both; by chance 0.4 would be.
+    assert clusters["adjusted_rand"](first, second) == pytest.approx((1 - 0.4) / (2 - 0.4))
+    metrics = pytest.importorskip("sklearn.metrics")
+    first, second = np.random.default_rng(2).integers(0, 5, (2, 100))
+    expected = metrics.adjusted_rand_score(first, second)
+    assert clusters["adjusted_rand"](first, second) == pytest.approx(expected)
+
+
+def test_page_about_clusters_has_what_the_example_prints(clusters, tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    clusters["main"](["--picture", str(tmp_path / "clusters.png")])
+    page = (ROOT / "docs/examples/clusters.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert "".join(shown) == capsys.readouterr().out
+    assert (tmp_path / "clusters.png").stat().st_size > 10_000
