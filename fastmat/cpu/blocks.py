@@ -1,5 +1,7 @@
 """Blocks of neighbouring groups, side by side: lines of LANES numbers, one of each group."""
 
+import numpy as np
+
 from fastmat.core.inline import always_inlined, inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, widen
 from fastmat.cpu.blocking import ceil_div
@@ -33,6 +35,30 @@ def next_place(shape, p, r, q):
         if r == shape[3]:
             r, p = 0, p + 1
     return p, r, q
+
+
+def in_place(x, o, i, width, first):
+    """The address of lines that need not be copied to a block, because they lie as in one; or 0."""
+    raise TypeError("only for compiled code")
+
+
+@overload(in_place)
+def _lines_in_place(
+    x,  # in (o, i, p, r, q)
+    o,
+    i,
+    width,  # groups, up to LANES
+    first,  # number of the first line
+):
+    if accumulator(x.dtype) != x.dtype:
+        return lambda x, o, i, width, first: np.intp(0)
+
+    def find(x, o, i, width, first):
+        if width < LANES or x.shape[2] * x.shape[3] > 1 or x.strides[1] != x.itemsize:
+            return np.intp(0)
+        return np.intp(across(x, o, i, 0, 0, first).ctypes.data)
+
+    return find
 
 
 @always_inlined

@@ -84,7 +84,7 @@ def _short_clusters(args, slot, index):
         find_factors(factors, lines, MEAN_SPREAD, eps)
         for k in range(width if kept else 0):
             mean[c, i + k], rstd[c, i + k] = centers[k], factors[k]
-        normalize_block(x, weight, bias, 0, i, width, 0, lines, centers, factors, numbers)
+        normalize_block(x, weight, bias, 0, i, width, 0, lines, centers, factors, numbers, False)
         scatter(numbers, out, order, start, lines, i, width)
 
 
@@ -140,5 +140,5 @@ def _write_piece(args, slot, index):
         centers[k], factors[k] = found[0, first, i + k], found[1, first, i + k]
     numbers = own(buffers, slot, 0)
     gather(x, order, start, lines, i, width, numbers)
-    normalize_block(x, weight, bias, 0, i, width, 0, lines, centers, factors, numbers)
+    normalize_block(x, weight, bias, 0, i, width, 0, lines, centers, factors, numbers, False)
     scatter(numbers, out, order, start, lines, i, width)

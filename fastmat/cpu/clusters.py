@@ -10,11 +10,10 @@ from numba import types
 from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import widen
-from fastmat.cpu.blocking import CACHE_LINE, ceil_div
+from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import AHEAD, BLOCK_LINES, FUSED_LINES, LANES, TASK
-from fastmat.cpu.lines import across, is_packed, packed, store
+from fastmat.cpu.lines import across, fetch, is_packed, packed, store
 from fastmat.cpu.scratch import scratch
-from fastmat.cpu.simd import prefetch
 from fastmat.cpu.views import part
 
 
@@ -122,10 +121,7 @@ def _row(
 ):
     """Features of a row. One that comes later is fetched now: the CPU cannot guess which."""
     if at + AHEAD < order.shape[0]:
-        later = part(across(x, 0, i, 0, 0, order[at + AHEAD]), 0, width)
-        if is_packed(later):
-            for offset in range(0, width * later.itemsize, CACHE_LINE):
-                prefetch(later.ctypes.data + offset)
+        fetch(part(across(x, 0, i, 0, 0, order[at + AHEAD]), 0, width))
     return part(across(x, 0, i, 0, 0, order[at]), 0, width)
 
 

@@ -77,10 +77,10 @@ def is_of_softmax(kind):
 
 
 @always_inlined
-def softmax_gradient(kind, g, x, center, shift):
-    """The gradient by one number, of softmax or its kin."""
+def softmax_gradient(kind, g, x, center, shift, rest):
+    """The gradient by one number, of softmax or its kin; `rest` is what rounding took off shift."""
     if kind == OF_SOFTMAX:
-        return x * (g - shift)
+        return x * ((g - shift) - rest)
     if kind == OF_LOG_SOFTMAX:
         return g - exp(x) * shift
     return g * exp(x - center)

@@ -217,13 +217,10 @@ def _standardize(
         parameters[0, k], parameters[1, k] = high, narrow(statistics[0, k] - high, block.dtype)
         parameters[2, k] = narrow(statistics[1, k], block.dtype)
         parameters[3, k], parameters[4, k] = 1, -0.0
-    high, low, scale = (
-        address(parameters, 0, 0),
-        address(parameters, 1, 0),
-        address(parameters, 2, 0),
-    )
+    lanes = address(parameters, 0, 0), address(parameters, 1, 0), address(parameters, 2, 0)
     neutral = address(parameters, 3, 0), address(parameters, 4, 0)
-    scale_lines(block.dtype, block.ctypes.data, lines, high, low, scale, *neutral, False)
+    start, row = block.ctypes.data, LANES * block.itemsize
+    scale_lines(block.dtype, start, row, start, row, lines, *lanes, *neutral, False, False)
 
 
 @always_inlined
@@ -310,10 +307,12 @@ def _finish_block(
     statistics,  # in (4, LANES): center, factor, shift, slope
 ):
     """The gradients by the numbers of a block."""
-    narrowed = scratch((4, LANES), g.dtype)
+    narrowed = scratch((5, LANES), g.dtype)
     for row in range(4):
         for k in range(LANES):
             narrowed[row, k] = narrow(statistics[row, k], g.dtype)
+    for k in range(LANES):  # what rounding took off the shift
+        narrowed[4, k] = narrow(statistics[2, k] - narrowed[2, k], g.dtype)
     if kind == GIVEN:  # x has no part in it, be it NaN
         for j in range(lines):
             for k in range(LANES):
@@ -323,7 +322,8 @@ def _finish_block(
         for j in range(lines):
             for k in range(LANES):
                 at = j * LANES + k
-                g[at] = softmax_gradient(kind, g[at], x[at], narrowed[0, k], narrowed[2, k])
+                known = narrowed[0, k], narrowed[2, k], narrowed[4, k]
+                g[at] = softmax_gradient(kind, g[at], x[at], *known)
     elif not is_linear(kind):
         for j in range(lines):
             for k in range(LANES):

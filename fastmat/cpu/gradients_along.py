@@ -274,8 +274,9 @@ def _write_chunk(cotangent, x, weight, out, o, i, c, kind, center, factor, flow,
         _linear_gradient(g, numbers, w, center, factor, flow, result)
     elif is_of_softmax(kind):
         middle, shift = narrow(center, result.dtype), narrow(flow[0], result.dtype)
+        rest = narrow(flow[0] - shift, result.dtype)
         for j in range(result.shape[0]):
-            result[j] = softmax_gradient(kind, g[j], numbers[j], middle, shift)
+            result[j] = softmax_gradient(kind, g[j], numbers[j], middle, shift, rest)
     else:
         for j in range(result.shape[0]):
             number = np.float64(g[j]), np.float64(numbers[j])

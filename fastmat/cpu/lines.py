@@ -15,6 +15,7 @@ from fastmat.core.mathfn import accumulator, narrow, widen
 from fastmat.cpu.blocking import CACHE_LINE
 from fastmat.cpu.blocking_reductions import STREAMED, STREAMED_LINE
 from fastmat.cpu.shuffle import store_fence
+from fastmat.cpu.simd import prefetch
 from fastmat.cpu.views import part
 
 i8, i64 = ir.IntType(8), ir.IntType(64)
@@ -154,6 +155,16 @@ def as_read(typingctx, line):
         return impl_ret_borrowed(context, builder, result, args[0])
 
     return result(line), codegen
+
+
+@always_inlined
+def fetch(
+    x,  # in (n,)
+):
+    """Have a line fetched that is read soon, if its numbers lie side by side."""
+    if is_packed(x):
+        for offset in range(0, x.shape[0] * x.itemsize, CACHE_LINE):
+            prefetch(x.ctypes.data + offset)
 
 
 @inlined

@@ -7,7 +7,7 @@ from fastmat.core.compile import kernel
 from fastmat.core.inline import always_inlined
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES
-from fastmat.cpu.blocks import load_block, place
+from fastmat.cpu.blocks import in_place, load_block, place
 from fastmat.cpu.combine import combine_statistics
 from fastmat.cpu.groups import FLOATS, statistics_types, threads_for
 from fastmat.cpu.kinds import LARGEST, MAGNITUDES, MOMENTS
@@ -45,10 +45,14 @@ def _lanes(args, slot, index):
     o, i, width = place(x, block)
     lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
     numbers = own(buffers, slot, 0)
-    load_block(x, o, i, width, first, lines, numbers)
     sums = scratch((3, LANES), types.float64)
     centers, spreads = sums[0], sums[1]
-    of_block(numbers, lines, kind, centers, spreads, sums[2])
+    source = in_place(x, o, i, width, first)
+    if kind == MOMENTS and source:
+        _moments(numbers.dtype, source, x.strides[4], lines, centers, spreads, sums[2])
+    else:
+        load_block(x, o, i, width, first, lines, numbers)
+        of_block(numbers, lines, kind, centers, spreads, sums[2])
     for k in range(width):
         g = o * x.shape[1] + i + k
         found[0, g, piece], found[1, g, piece] = centers[k], spreads[k]
@@ -68,7 +72,8 @@ def of_block(
     for k in range(LANES):
         center[k] = spread[k] = 0
     if kind == MOMENTS:
-        _moments(block, lines, center, spread, rest)
+        start, row = block.ctypes.data, LANES * block.itemsize
+        _moments(block.dtype, start, row, lines, center, spread, rest)
     elif kind == MAGNITUDES:
         for j in range(lines):
             for k in range(LANES):
@@ -86,13 +91,13 @@ def of_block(
 
 
 @always_inlined
-def _moments(block, lines, center, spread, rest):
+def _moments(dtype, start, row, lines, center, spread, rest):
     """Mean, corrected by the mean of deviations from it, and squares of deviations."""
-    numbers, middle = block.ctypes.data, center.ctypes.data
-    sum_lines(block.dtype, numbers, lines, middle)
+    middle, sums = center.ctypes.data, (rest.ctypes.data, spread.ctypes.data)
+    sum_lines(dtype, start, row, lines, middle)
     for k in range(LANES):
         center[k] /= lines
-    sum_deviations(block.dtype, numbers, lines, middle, rest.ctypes.data, spread.ctypes.data)
+    sum_deviations(dtype, start, row, lines, middle, *sums)
     for k in range(LANES):
         off = rest[k] if rest[k] == rest[k] else 0.0  # infinities: the mean is what it is
         center[k] += off / lines

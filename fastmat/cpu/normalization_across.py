@@ -11,7 +11,14 @@ from fastmat.core.mathfn import narrow
 from fastmat.cpu.activations import mapped
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, TASK
-from fastmat.cpu.blocks import first_place, load_block, next_place, place, store_block
+from fastmat.cpu.blocks import (
+    first_place,
+    in_place,
+    load_block,
+    next_place,
+    place,
+    store_block,
+)
 from fastmat.cpu.groups import (
     FLOATS,
     affine_types,
@@ -27,7 +34,7 @@ from fastmat.cpu.moments_across import of_block
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.simd import multiply_add
-from fastmat.cpu.simd_lanes import scale_lines
+from fastmat.cpu.simd_lanes import PART, scale_lines
 from fastmat.cpu.views import part
 
 WORK = 8 * LANES  # numbers of work space beyond a block, and two for each of its lines
@@ -84,6 +91,10 @@ def _blocks(args, slot, index):
     found = scratch((3, LANES), types.float64)
     centers, factors, rest = found[0], found[1], found[2]
     numbers = own(buffers, slot, 0)
+    alike = weight.shape[0] == 1 and weight.shape[1] == 1
+    if alike:
+        work = part(numbers, n * LANES, numbers.shape[0])
+        _load_parameters(x.shape, weight, bias, (0, 0, LANES, 0, n), work)
     for block in range(index * several, min((index + 1) * several, blocks)):
         o, i, width = place(x, block)
         load_block(x, o, i, width, 0, n, numbers)
@@ -92,7 +103,7 @@ def _blocks(args, slot, index):
         if is_kept(center, x):
             for k in range(width):
                 center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
-        normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers)
+        normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers, alike)
         mapped(activation, part(numbers, 0, n * LANES))
         store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
     finish_stores(out)
@@ -125,10 +136,18 @@ def _write_blocks(args, slot, index):
     for k in range(width):
         centers[k], factors[k] = center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0]
     numbers = own(buffers, slot, 0)
-    load_block(x, o, i, width, first, lines, numbers)
-    normalize_block(x, weight, bias, o, i, width, first, lines, centers, factors, numbers)
-    mapped(activation, part(numbers, 0, lines * LANES))
-    store_block(numbers, out, o, i, width, first, lines, is_streamed(out))
+    at = o, i, width, first, lines
+    source, target = in_place(x, o, i, width, first), in_place(out, o, i, width, first)
+    if source and target and activation == 0 and not _is_exact(weight, factors):
+        rows = source, x.strides[4], target, out.strides[4]
+        past = is_streamed(out) and (target | out.strides[4]) % PART == 0
+        _load_parameters(x.shape, weight, bias, at, numbers)
+        _scale(weight, lines, centers, factors, numbers, rows, past)
+    else:
+        load_block(x, *at, numbers)
+        normalize_block(x, weight, bias, *at, centers, factors, numbers, False)
+        mapped(activation, part(numbers, 0, lines * LANES))
+        store_block(numbers, out, *at, is_streamed(out))
     finish_stores(out)
 
 
@@ -142,51 +161,106 @@ def normalize_block(
     width,
     first,
     lines,
-    centers,  # in (LANES,)
-    factors,  # in (LANES,)
+    centers,  # inout (LANES,)
+    factors,  # inout (LANES,)
     block,  # inout (lines * LANES and work space,)
+    loaded,  # whether the work space holds weight and bias
 ):
     """Normalize groups that lie side by side, line by line."""
-    free = lines * LANES
-    high, low = _line_of(block, free), _line_of(block, free + LANES)
-    scale = _line_of(block, free + 2 * LANES)
+    at = o, i, width, first, lines
+    for k in range(width, LANES):  # groups that are not there
+        centers[k], factors[k] = 0.0, 1.0
+    if _is_exact(weight, factors):
+        _normalize_exactly(x.shape, weight, bias, at, centers, factors, block)
+    else:
+        start, row = block.ctypes.data, LANES * block.itemsize
+        work = part(block, lines * LANES, block.shape[0])
+        if not loaded:
+            _load_parameters(x.shape, weight, bias, at, work)
+        _scale(weight, lines, centers, factors, work, (start, row, start, row), False)
+
+
+@always_inlined
+def _is_exact(weight, factors):
+    """Whether each number is normalized by itself, in float64 where its factor is extreme."""
     extreme = False
     for k in range(LANES):
-        center, factor = (centers[k], factors[k]) if k < width else (0.0, 1.0)
-        high[k] = narrow(center, block.dtype)
-        low[k] = narrow(center - high[k], block.dtype)
-        scale[k] = narrow(factor, block.dtype)
-        extreme |= is_extreme(factor)
-    by_line = weight.shape[1] == 1
+        extreme |= is_extreme(factors[k])
     alike = weight.shape[2] * weight.shape[3] * weight.shape[4] == 1
-    if not extreme and (by_line or alike):
-        count = lines if by_line else LANES
-        w = part(block, free + 3 * LANES, free + 3 * LANES + count)
-        b = part(block, free + 3 * LANES + count, free + 3 * LANES + 2 * count)
-        p, r, q = first_place(x.shape, first)
-        for j in range(lines if by_line else width):
-            k = 0 if by_line else j
-            w[j] = across(weight, o, i + k, p, r, q)[0]
-            b[j] = across(bias, o, i + k, p, r, q)[0]
-            if by_line:
-                p, r, q = next_place(x.shape, p, r, q)
-        lanes = high.ctypes.data, low.ctypes.data, scale.ctypes.data
-        parameters = w.ctypes.data, b.ctypes.data
-        scale_lines(block.dtype, block.ctypes.data, lines, *lanes, *parameters, by_line)
-        return
-    p, r, q = first_place(x.shape, first)
+    return extreme or not (alike or weight.shape[1] == 1)
+
+
+@always_inlined
+def _load_parameters(
+    shape,  # (o, i, p, r, q)
+    weight,  # alike in all groups, or in all lines
+    bias,
+    at,  # o, i, width, first line, lines
+    work,  # out (WORK + 2 * lines,): weight and bias after the first three lines
+):
+    o, i, width, first, lines = at
+    by_line = weight.shape[1] == 1
+    count = lines if by_line else LANES
+    w = part(work, 3 * LANES, 3 * LANES + count)
+    b = part(work, 3 * LANES + count, 3 * LANES + 2 * count)
+    p, r, q = first_place(shape, first)
+    for j in range(lines if by_line else width):
+        k = 0 if by_line else j
+        w[j], b[j] = across(weight, o, i + k, p, r, q)[0], across(bias, o, i + k, p, r, q)[0]
+        if by_line:
+            p, r, q = next_place(shape, p, r, q)
+
+
+@always_inlined
+def _scale(
+    weight,  # for its shape
+    lines,
+    centers,  # in (LANES,)
+    factors,  # in (LANES,)
+    work,  # inout (WORK + 2 * lines,): see `_load_parameters`
+    rows,  # source, bytes between its lines; the same of the target
+    past,  # whether stores pass by the caches
+):
+    """Normalize groups whose parameters are alike in all lines, or in all groups."""
+    high, low, scale = _line_of(work, 0), _line_of(work, LANES), _line_of(work, 2 * LANES)
+    for k in range(LANES):
+        high[k] = narrow(centers[k], work.dtype)
+        low[k] = narrow(centers[k] - high[k], work.dtype)
+        scale[k] = narrow(factors[k], work.dtype)
+    by_line = weight.shape[1] == 1
+    weights = part(work, 3 * LANES, work.shape[0]).ctypes.data
+    parameters = weights, weights + (lines if by_line else LANES) * work.itemsize
+    lanes = high.ctypes.data, low.ctypes.data, scale.ctypes.data
+    scale_lines(work.dtype, *rows, lines, *lanes, *parameters, by_line, past)
+
+
+@always_inlined
+def _normalize_exactly(
+    shape,  # (o, i, p, r, q)
+    weight,
+    bias,
+    at,  # o, i, width, first line, lines
+    centers,  # in (LANES,)
+    factors,  # in (LANES,)
+    block,  # inout (lines * LANES,)
+):
+    """Normalize each number by itself."""
+    o, i, width, first, lines = at
+    p, r, q = first_place(shape, first)
     for j in range(lines):
         w, b = across(weight, o, i, p, r, q), across(bias, o, i, p, r, q)
-        p, r, q = next_place(x.shape, p, r, q)
+        p, r, q = next_place(shape, p, r, q)
         for k in range(width):
-            at = 0 if by_line else k
+            which = 0 if weight.shape[1] == 1 else k
             number = block[j * LANES + k]
-            apart = (number - high[k]) - low[k]
-            found = multiply_add(b[at], apart * scale[k], w[at])
             if is_extreme(factors[k]):
-                wide = (np.float64(number) - centers[k]) * factors[k] * w[at] + b[at]
-                found = narrow(wide, block.dtype)
-            block[j * LANES + k] = found
+                wide = (np.float64(number) - centers[k]) * factors[k] * w[which] + b[which]
+                block[j * LANES + k] = narrow(wide, block.dtype)
+            else:
+                high = narrow(centers[k], block.dtype)
+                apart = (number - high) - narrow(centers[k] - high, block.dtype)
+                scale = narrow(factors[k], block.dtype)
+                block[j * LANES + k] = multiply_add(b[which], apart * scale, w[which])
 
 
 @inlined

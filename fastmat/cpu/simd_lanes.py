@@ -17,13 +17,17 @@ from fastmat.cpu.simd import multiply_add_vectors
 i8, i64 = ir.IntType(8), ir.IntType(64)
 double = ir.DoubleType()
 _BYTES = 64  # of the vectors; LLVM divides them where registers are shorter
+PART = 16  # bytes that are stored past the caches at a time
 
 
 @intrinsic
 def scale_lines(
     typingctx,
-    element,  # dtype of the block and of all parameters
-    block,  # inout (lines, LANES)
+    element,  # dtype of the lines and of all parameters
+    source,  # in (lines, LANES)
+    source_row,  # bytes from one line to the next
+    target,  # out (lines, LANES), may be the source
+    target_row,
     lines,
     high,  # in (LANES,)
     low,  # in (LANES,)
@@ -31,23 +35,33 @@ def scale_lines(
     weight,  # in (LANES,), or (lines,) if by_line
     bias,  # in, as weight
     by_line,
+    past,  # whether stores pass by the caches: lines then begin at multiples of 16 bytes
 ):
-    """block = (block - high - low) * scale * weight + bias"""
+    """target = (source - high - low) * scale * weight + bias"""
 
     def codegen(context, builder, signature, args):
-        _, block, lines, *parameters, by_line = args
+        _, *rows, lines, high, low, scale, weight, bias, by_line, past = args
         scalar = context.get_value_type(element.dtype)
+        parameters = high, low, scale, weight, bias
         with builder.if_else(by_line) as (each_line, each_lane):
-            with each_line:
-                _scale(builder, scalar, block, lines, parameters, True)
-            with each_lane:
-                _scale(builder, scalar, block, lines, parameters, False)
+            with each_line, builder.if_else(past) as (streamed, stored):
+                with streamed:
+                    _scale(builder, scalar, rows, lines, parameters, True, True)
+                with stored:
+                    _scale(builder, scalar, rows, lines, parameters, True, False)
+            with each_lane, builder.if_else(past) as (streamed, stored):
+                with streamed:
+                    _scale(builder, scalar, rows, lines, parameters, False, True)
+                with stored:
+                    _scale(builder, scalar, rows, lines, parameters, False, False)
         return context.get_dummy_value()
 
-    return types.void(element, *[types.intp] * 7, types.boolean), codegen
+    flags = types.boolean, types.boolean
+    return types.void(element, *[types.intp] * 10, *flags), codegen
 
 
-def _scale(builder, scalar, block, lines, parameters, by_line):
+def _scale(builder, scalar, rows, lines, parameters, by_line, past):
+    source, source_row, target, target_row = rows
     lanes = _BYTES // _size(scalar)
     vector = ir.VectorType(scalar, lanes)
     for first in range(0, LANES, lanes):
@@ -59,13 +73,29 @@ def _scale(builder, scalar, block, lines, parameters, by_line):
                 w, b = (_spread(builder, number, lanes) for number in numbers)
             else:
                 w, b = kept[3:]
-            pointer = _pointer(builder, block, vector, first, loop.index)
+            pointer = _pointer(builder, source, vector, first, loop.index, source_row)
             x = builder.load(pointer, typ=vector, align=_size(scalar))
             x = builder.fsub(builder.fsub(x, kept[0]), kept[1])
-            x = builder.fmul(x, kept[2])
-            builder.store(
-                multiply_add_vectors(builder, False, x, w, b), pointer, align=_size(scalar)
-            )
+            x = multiply_add_vectors(builder, False, builder.fmul(x, kept[2]), w, b)
+            pointer = _pointer(builder, target, vector, first, loop.index, target_row)
+            _store(builder, x, pointer, past)
+
+
+def _store(builder, value, pointer, past):
+    """Store a vector; past the caches in parts of 16 bytes, which the CPU joins to whole lines."""
+    scalar = value.type.element
+    if not past:
+        builder.store(value, pointer, align=_size(scalar))
+        return
+    lanes = PART // _size(scalar)
+    base = builder.bitcast(pointer, i8.as_pointer())
+    mark = builder.module.add_metadata([ir.IntType(32)(1)])
+    for first in range(0, value.type.count, lanes):
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(first, first + lanes)))
+        part = builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
+        place = builder.gep(base, [i64(first * _size(scalar))], source_etype=i8)
+        place = builder.bitcast(place, part.type.as_pointer())
+        builder.store(part, place, align=PART).set_metadata("nontemporal", mark)
 
 
 @intrinsic
@@ -110,6 +140,7 @@ def sum_lines(
     typingctx,
     element,  # dtype of the block
     block,  # in (lines, LANES)
+    row,  # bytes from one line to the next
     lines,
     total,  # out (LANES,), float64
 ):
@@ -119,12 +150,12 @@ def sum_lines(
         def step(numbers, center, sums):
             return [builder.fadd(sums[0], numbers[0])]
 
-        _, block, lines, total = args
+        _, block, row, lines, total = args
         scalar = context.get_value_type(element.dtype)
-        _accumulate(builder, scalar, [block], lines, None, [total], step)
+        _accumulate(builder, scalar, [(block, row)], lines, None, [total], step)
         return context.get_dummy_value()
 
-    return types.void(element, *[types.intp] * 3), codegen
+    return types.void(element, *[types.intp] * 4), codegen
 
 
 @intrinsic
@@ -132,6 +163,7 @@ def sum_deviations(
     typingctx,
     element,  # dtype of the block
     block,  # in (lines, LANES)
+    row,  # bytes from one line to the next
     lines,
     center,  # in (LANES,), float64
     total,  # out (LANES,), float64
@@ -145,12 +177,12 @@ def sum_deviations(
             squares = multiply_add_vectors(builder, False, apart, apart, sums[1])
             return [builder.fadd(sums[0], apart), squares]
 
-        _, block, lines, center, total, squares = args
+        _, block, row, lines, center, total, squares = args
         scalar = context.get_value_type(element.dtype)
-        _accumulate(builder, scalar, [block], lines, center, [total, squares], step)
+        _accumulate(builder, scalar, [(block, row)], lines, center, [total, squares], step)
         return context.get_dummy_value()
 
-    return types.void(element, *[types.intp] * 5), codegen
+    return types.void(element, *[types.intp] * 6), codegen
 
 
 @intrinsic
@@ -173,7 +205,9 @@ def sum_pairs(
 
         _, block, other, lines, total, products = args
         scalar = context.get_value_type(element.dtype)
-        _accumulate(builder, scalar, [block, other], lines, None, [total, products], step)
+        row = ir.Constant(i64, LANES * _size(scalar))
+        blocks = [(block, row), (other, row)]
+        _accumulate(builder, scalar, blocks, lines, None, [total, products], step)
         return context.get_dummy_value()
 
     return types.void(element, *[types.intp] * 5), codegen
@@ -221,8 +255,8 @@ def _accumulate(builder, scalar, blocks, lines, center, results, step):
             builder.store(ir.Constant(wide, None), place)
         with cgutils.for_range(builder, lines) as loop:
             numbers = []
-            for block in blocks:
-                pointer = _pointer(builder, block, vector, first, loop.index)
+            for block, row in blocks:
+                pointer = _pointer(builder, block, vector, first, loop.index, row)
                 x = builder.load(pointer, typ=vector, align=_size(scalar))
                 numbers.append(builder.fpext(x, wide) if scalar != double else x)
             found = step(numbers, around, [builder.load(place, typ=wide) for place in sums])
@@ -237,12 +271,13 @@ def _size(scalar):
     return 8 if scalar == double else 4
 
 
-def _pointer(builder, address, vector, first, line=None):
+def _pointer(builder, address, vector, first, line=None, row=None):
     """Where the vector of some lanes is, in a line of a block or in a single line."""
-    at = ir.Constant(i64, first)
+    size = _size(vector.element)
+    offset = ir.Constant(i64, first * size)
     if line is not None:
-        at = builder.add(at, builder.mul(line, ir.Constant(i64, LANES)))
-    offset = builder.mul(at, ir.Constant(i64, _size(vector.element)))
+        row = ir.Constant(i64, LANES * size) if row is None else row
+        offset = builder.add(offset, builder.mul(line, row))
     return builder.inttoptr(builder.add(address, offset), vector.as_pointer())
 
 
