@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from fastmat.core import mathfn
 from fastmat.cpu import blocking
 
 SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from fastmat.core.mathfn import NUMBA_DTYPES, accumulator
+from fastmat.core import mathfn
 from fastmat.cpu import blocking
 from products import bits, check, check_near, normal, small_integers
 import fastmat as fm
@@ -74,3 +76,43 @@ def test_every_tile(isa, dtypes):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == [f"{dtype} is right" for dtype in dtypes]
+
+
+HALVES = """
+import sys
+import numpy as np
+import fastmat as fm
+from fastmat.core import mathfn
+
+assert mathfn.has_float16_instructions() == (sys.argv[1] == "with"), sys.argv[1]
+every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(2, -1)
+count = every.shape[1]
+one, zero = np.ones(count), np.zeros(count)
+same = fm.batch_norm(every, zero, one, eps=0.0)  # read, and rounded to what they are
+assert np.array_equal(same, every, equal_nan=True)
+rng = np.random.default_rng(1)
+wide = rng.integers(0, 2**32, count, np.uint32).view(np.float32)
+wide[: count // 2] = rng.standard_normal(count // 2) * 10.0 ** rng.integers(-9, 6, count // 2)
+rounded = fm.batch_norm(np.ones((2, count), np.float16), zero, one, weight=wide, eps=0.0)[0]
+with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+    assert np.array_equal(rounded, wide.astype(np.float16), equal_nan=True)
+print("right")
+"""
+
+
+@pytest.mark.parametrize("instructions", ["with", "without"])
+def test_float16_with_and_without_instructions_for_it(instructions):
+    """All float16 numbers are read, and float32 numbers rounded, as NumPy does."""
+    if instructions == "with" and not mathfn.has_float16_instructions():
+        pytest.skip("this CPU has none")
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    run = subprocess.run(
+        [sys.executable, "-c", HALVES, instructions],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, **(plain if instructions == "without" else {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["right"]

@@ -73,7 +73,7 @@ def reinterpret(typingctx, value, dtype):
     return result(value, dtype), codegen
 
 
-def _has_instructions():
+def has_float16_instructions():
     """Whether the CPU that Numba compiles for converts float16."""
     _, _, features = cpu_target.target_context.codegen().magic_tuple()
     return "+f16c" in features.split(",")
@@ -144,7 +144,7 @@ def widen(value):
 @overload(widen)
 def _widen(value):
     if value == float16:
-        if _has_instructions():
+        if has_float16_instructions():
             return lambda value: _float16_to_float32(value)
         return lambda value: float16_to_float32(value)
     if value == bfloat16:
@@ -164,7 +164,7 @@ def narrow(value, dtype):
 def _narrow(value, dtype):
     stored = dtype.dtype
     if stored == float16:
-        if _has_instructions():
+        if has_float16_instructions():
             return lambda value, dtype: _float32_to_float16(types.float32(value))
         return lambda value, dtype: float32_to_float16(types.float32(value))
     if stored == bfloat16:
