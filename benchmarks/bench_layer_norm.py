@@ -10,9 +10,16 @@ from .peers import LIBRARIES, Comparison
 SHAPES = {"8192x1024": (8192, 1024), "1x10000000": (1, 10**7), "1000000x8": (10**6, 8)}
 OPTIONS = {"rms_norm": (("eps", 1e-6),)}
 
+FUSED = {  # the operation, whether a residual is added before, and the activation after
+    "add, layer norm": ("layer_norm", True, None),
+    "add, rms norm": ("rms_norm", True, None),
+    "layer norm, gelu": ("layer_norm", False, "gelu"),
+}
 
-def case(operation, dtype, shape):
-    return on_groups("asv", operation, dtype, shape, OPTIONS.get(operation, ()))
+
+def case(operation, dtype, shape, options=(), **keywords):
+    options = (*OPTIONS.get(operation, ()), *options)
+    return on_groups("asv", operation, dtype, shape, options, **keywords)
 
 
 class LastAxis(Comparison):
@@ -29,6 +36,19 @@ class LastAxis(Comparison):
 
     def case(self, operation, dtype, shape):
         return case(operation, dtype, SHAPES[shape])
+
+
+class Fused(Comparison):
+    """With what comes before and after: the others do one after the other."""
+
+    unit = "GB/s"
+    params = (tuple(FUSED), ("float32", "float64"), tuple(SHAPES), LIBRARIES)
+    param_names = ("fused", "dtype", "shape", "library")
+
+    def case(self, fused, dtype, shape):
+        operation, residual, activation = FUSED[fused]
+        options = (("activation", activation),) if activation else ()
+        return case(operation, dtype, SHAPES[shape], options, residual=residual)
 
 
 class Tiny(Comparison):

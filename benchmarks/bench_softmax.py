@@ -1,4 +1,4 @@
-"""softmax, log_softmax and logsumexp; ``numpy`` is SciPy, which is written in NumPy.
+"""softmax, log_softmax and logsumexp, where ``numpy`` is SciPy, and their gradients.
 
 A rate counts bytes read once and bytes written once.
 """
@@ -9,6 +9,7 @@ from .peers import LIBRARIES, Comparison
 
 SHAPES = {"8192x1024": (8192, 1024), "1x10000000": (1, 10**7), "1000000x8": (10**6, 8)}
 OPERATIONS = ("softmax", "log_softmax", "logsumexp")
+GRADIENTS = ("softmax_vjp", "log_softmax_vjp", "logsumexp_vjp")
 
 
 class LastAxis(Comparison):
@@ -16,6 +17,17 @@ class LastAxis(Comparison):
 
     unit = "GB/s"
     params = (OPERATIONS, ("float32", "float64", "float16"), tuple(SHAPES), LIBRARIES)
+    param_names = ("operation", "dtype", "shape", "library")
+
+    def case(self, operation, dtype, shape):
+        return on_groups("asv", operation, dtype, SHAPES[shape])
+
+
+class Gradients(Comparison):
+    """The gradient by x, from what the operation returned."""
+
+    unit = "GB/s"
+    params = (GRADIENTS, ("float32", "float64"), tuple(SHAPES), LIBRARIES)
     param_names = ("operation", "dtype", "shape", "library")
 
     def case(self, operation, dtype, shape):

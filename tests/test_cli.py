@@ -154,18 +154,15 @@ def small_case_of(op, dtype, layout="C"):
     options = {
         "rms_norm": (("eps", 1e-6),),
         "group_norm": (("num_groups", 2),),
+        "group_norm_vjp": (("num_groups", 2),),
         "batch_norm": (("training", True),),
+        "batch_norm_vjp": (("training", True),),
     }
     return on_groups("", op, dtype, (5, 6, 7, 4), options.get(op, ()), layout=layout)
 
 
-@pytest.mark.parametrize("layout", ["C", "channels-last"])
-@pytest.mark.parametrize("op", PARAMETERS)
-def test_libraries_agree_on_what_is_computed_of_groups(op, layout):
-    case = small_case_of(op, "float32", layout)
-    arrays = inputs.operands(case)
-    layout = "C" if case.clusters else layout
-    assert arrays[0].flags.c_contiguous == (layout == "C")
+def agree(case, arrays):
+    """Hold fastmat and PyTorch to NumPy."""
     expected, result = libraries.output(case, arrays), libraries.output(case, arrays)
     libraries.numpy_call(case, arrays, expected)()
     checks.poison(result)
@@ -175,6 +172,44 @@ def test_libraries_agree_on_what_is_computed_of_groups(op, layout):
     torch = libraries.torch_call(case, arrays, np.full_like(result, np.nan))
     if torch is not None:
         assert checks.error(case, arrays, torch().numpy(), expected) <= 1
+
+
+@pytest.mark.parametrize("layout", ["C", "channels-last"])
+@pytest.mark.parametrize("op", PARAMETERS)
+def test_libraries_agree_on_what_is_computed_of_groups(op, layout):
+    case = small_case_of(op, "float32", layout)
+    arrays = inputs.operands(case)
+    layout = "C" if case.clusters else layout
+    assert arrays[0].flags.c_contiguous == (layout == "C")
+    agree(case, arrays)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("activation", [None, "gelu"])
+def test_libraries_agree_on_what_is_fused(activation, residual):
+    options = (("activation", activation),) if activation else ()
+    for op, others in (("layer_norm", options), ("rms_norm", (("eps", 1e-6),))):
+        case = on_groups("", op, "float32", (50, 12), others, residual=residual)
+        agree(case, inputs.operands(case))
+
+
+def test_libraries_agree_on_gradients_of_given_statistics():
+    options = (("training", False),)
+    case = on_groups("", "batch_norm_vjp", "float32", (5, 6, 7, 4), options)
+    agree(case, inputs.operands(case))
+
+
+def test_gradients_are_given_what_the_forward_operation_returns():
+    for op, options in (("layer_norm", (("normalized_shape", (4,)),)), ("instance_norm", ())):
+        case = small_case_of(f"{op}_vjp", "float32")
+        _, x, mean, rstd, _ = inputs.operands(case)
+        stats = getattr(fastmat, op)(x, **dict(options), return_stats=True)
+        np.testing.assert_allclose(mean, stats.mean, rtol=1e-6, atol=1e-12)
+        np.testing.assert_allclose(rstd, stats.rstd, rtol=1e-6)
+    for op in ("softmax", "log_softmax"):
+        _, result = inputs.operands(small_case_of(f"{op}_vjp", "float32"))
+        total = np.sum(result if op == "softmax" else np.exp(result), -1)
+        np.testing.assert_allclose(total, 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("op", PARAMETERS)

@@ -5,6 +5,7 @@ Each has the name and the arguments of fastmat's. Where SciPy has the function, 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,26 @@ def layer_norm(
     bias: Array,
     out: Array,
     eps: float = 1e-5,
+    residual: Array | None = None,
+    activation: str | None = None,
 ) -> None:
+    x, out = _added(x, residual, out)
     axes = tuple(range(-len(normalized_shape), 0))
     np.add(_standardized(x, axes, eps) * weight, bias, out=out)
+    if activation == "gelu":
+        np.multiply(0.5 * out, 1 + special.erf(out * math.sqrt(0.5)), out=out)
 
 
 def rms_norm(
-    x: Array, *, normalized_shape: tuple[int, ...], weight: Array, eps: float, out: Array
+    x: Array,
+    *,
+    normalized_shape: tuple[int, ...],
+    weight: Array,
+    eps: float,
+    out: Array,
+    residual: Array | None = None,
 ) -> None:
+    x, out = _added(x, residual, out)
     axes = tuple(range(-len(normalized_shape), 0))
     square = np.mean(x * x, axes, keepdims=True)
     np.multiply(x / np.sqrt(square + eps), weight, out=out)
@@ -102,6 +115,114 @@ def cluster_norm_vjp(
     cotangent.sum(0)
 
 
+def layer_norm_vjp(
+    cotangent: Array,
+    *,
+    x: Array,
+    mean: Array,
+    rstd: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Array,
+    out: Array,
+) -> None:
+    axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
+    rest = tuple(range(axes[0]))
+    scaled = (x - mean) * rstd
+    _gradients_of_parameters(cotangent, scaled, rest)
+    g = cotangent * weight
+    np.multiply(_centered(g, axes) - _along(g, scaled, axes), rstd, out=out)
+
+
+def rms_norm_vjp(
+    cotangent: Array,
+    *,
+    x: Array,
+    rstd: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Array,
+    out: Array,
+) -> None:
+    axes = tuple(range(x.ndim - len(normalized_shape), x.ndim))
+    scaled = x * rstd
+    (cotangent * scaled).sum(tuple(range(axes[0])))
+    g = cotangent * weight
+    np.multiply(g - _along(g, scaled, axes), rstd, out=out)
+
+
+def group_norm_vjp(
+    cotangent: Array,
+    *,
+    x: Array,
+    num_groups: int,
+    mean: Array,
+    rstd: Array,
+    weight: Array,
+    out: Array,
+) -> None:
+    n, channels = x.shape[:2]
+    view = n, num_groups, channels // num_groups, -1
+    mean, rstd = mean[:, :, None, None], rstd[:, :, None, None]
+    cotangent = cotangent.reshape(view)
+    scaled = (x.reshape(view) - mean) * rstd
+    _gradients_of_parameters(cotangent, scaled, (0, 3))
+    g = cotangent * weight.reshape(num_groups, -1, 1)
+    gradient = (_centered(g, (2, 3)) - _along(g, scaled, (2, 3))) * rstd
+    np.copyto(out, gradient.reshape(x.shape))
+
+
+def instance_norm_vjp(
+    cotangent: Array, *, x: Array, mean: Array, rstd: Array, weight: Array, out: Array
+) -> None:
+    axes = tuple(range(2, x.ndim))
+    mean, rstd = np.expand_dims(mean, axes), np.expand_dims(rstd, axes)
+    scaled = (x - mean) * rstd
+    _gradients_of_parameters(cotangent, scaled, (0, *axes))
+    g = cotangent * _by_channel(weight, x)
+    np.multiply(_centered(g, axes) - _along(g, scaled, axes), rstd, out=out)
+
+
+def batch_norm_vjp(
+    cotangent: Array,
+    *,
+    x: Array,
+    mean: Array,
+    rstd: Array,
+    weight: Array,
+    training: bool,
+    out: Array,
+) -> None:
+    axes = (0, *range(2, x.ndim))
+    scaled = (x - _by_channel(mean, x)) * _by_channel(rstd, x)
+    by_weight, by_bias = _gradients_of_parameters(cotangent, scaled, axes)
+    slope = cotangent
+    if training:
+        count = x.size // x.shape[1]
+        slope = cotangent - _by_channel(by_bias / count, x)
+        slope = slope - scaled * _by_channel(by_weight / count, x)
+    np.multiply(slope, _by_channel(rstd * weight, x), out=out)
+
+
+def normalize_vjp(cotangent: Array, *, x: Array, axis: int, out: Array, eps: float = 1e-12) -> None:
+    norm = np.maximum(np.linalg.norm(x, axis=axis, keepdims=True), eps)
+    y = x / norm
+    np.divide(cotangent - y * (cotangent * y).sum(axis, keepdims=True), norm, out=out)
+
+
+def softmax_vjp(cotangent: Array, *, result: Array, axis: int, out: Array) -> None:
+    total = (cotangent * result).sum(axis, keepdims=True)
+    np.multiply(result, cotangent - total, out=out)
+
+
+def log_softmax_vjp(cotangent: Array, *, result: Array, axis: int, out: Array) -> None:
+    total = cotangent.sum(axis, keepdims=True)
+    np.subtract(cotangent, np.exp(result) * total, out=out)
+
+
+def logsumexp_vjp(cotangent: Array, *, x: Array, result: Array, axis: int, out: Array) -> None:
+    share = np.exp(x - np.expand_dims(result, axis))
+    np.multiply(np.expand_dims(cotangent, axis), share, out=out)
+
+
 def moments(x: Array, *, axis: int, out: Array) -> None:
     np.mean(x, axis, out=out[0])
     np.var(x, axis, out=out[1])
@@ -129,6 +250,30 @@ def _rows_of_clusters(labels: Array) -> list[Array]:
     labels = labels.astype(np.intp)
     ends = np.cumsum(np.bincount(labels))[:-1]
     return np.split(np.argsort(labels, kind="stable"), ends)
+
+
+def _added(x: Array, residual: Array | None, out: Array) -> tuple[Array, Array]:
+    """What is to be normalized, and where to; `out` holds result and sum if there is a residual."""
+    if residual is None:
+        return x, out
+    np.add(x, residual, out=out[1])
+    return out[1], out[0]
+
+
+def _gradients_of_parameters(
+    cotangent: Array, scaled: Array, axes: tuple[int, ...]
+) -> tuple[Array, Array]:
+    """By weight and by bias."""
+    return (cotangent * scaled).sum(axes), cotangent.sum(axes)
+
+
+def _centered(g: Array, axes: tuple[int, ...]) -> Array:
+    return g - g.mean(axes, keepdims=True)
+
+
+def _along(g: Array, scaled: Array, axes: tuple[int, ...]) -> Array:
+    """What of `g` would change the variance."""
+    return scaled * (g * scaled).mean(axes, keepdims=True)
 
 
 def _standardized(x: Array, axes: Any, eps: float) -> Array:

@@ -2,26 +2,67 @@
 
 Each has the name and the arguments of fastmat's, and returns the tensor that holds the result:
 `out`, but a new one where PyTorch's function cannot be given an output (its `.out` overloads for
-layer and group norm copy).
+layer and group norm, and for their gradients, copy).
+
+Gradients are what autograd calls on the way back, and nothing of the way forth: the function for
+that, where there is one for CPUs; otherwise autograd itself, on a graph that is kept (`GRAPHS`).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+aten = torch.ops.aten
+ALL = [True, True, True]  # gradients by x, by weight and by bias
+
+
+class Pair(NamedTuple):
+    """Result and sum, two tensors that are put together only when they are looked at."""
+
+    result: Tensor
+    sum: Tensor
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        return np.stack([part.numpy() for part in self])
+
 
 def layer_norm(
-    x: Tensor, *, normalized_shape: tuple[int, ...], weight: Tensor, bias: Tensor, out: Tensor
-) -> Tensor:
-    return functional.layer_norm(x, normalized_shape, weight, bias)
+    x: Tensor,
+    *,
+    normalized_shape: tuple[int, ...],
+    weight: Tensor,
+    bias: Tensor,
+    out: Tensor,
+    residual: Tensor | None = None,
+    activation: str | None = None,
+) -> Tensor | Pair:
+    total = x if residual is None else torch.add(x, residual, out=out[1])
+    result = functional.layer_norm(total, normalized_shape, weight, bias)
+    if activation == "gelu":
+        result = functional.gelu(result)
+    return result if residual is None else Pair(result, total)
 
 
 def rms_norm(
-    x: Tensor, *, normalized_shape: tuple[int, ...], weight: Tensor, eps: float, out: Tensor
-) -> Tensor:
-    return functional.rms_norm(x, normalized_shape, weight, eps)
+    x: Tensor,
+    *,
+    normalized_shape: tuple[int, ...],
+    weight: Tensor,
+    eps: float,
+    out: Tensor,
+    residual: Tensor | None = None,
+) -> Tensor | Pair:
+    total = x if residual is None else torch.add(x, residual, out=out[1])
+    result = functional.rms_norm(total, normalized_shape, weight, eps)
+    return result if residual is None else Pair(result, total)
 
 
 def group_norm(x: Tensor, *, num_groups: int, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
@@ -76,3 +117,105 @@ def log_softmax(x: Tensor, *, axis: int, out: Tensor) -> Tensor:
 
 def logsumexp(x: Tensor, *, axis: int, out: Tensor) -> Tensor:
     return torch.logsumexp(x, axis, out=out)
+
+
+def layer_norm_vjp(
+    cotangent: Tensor,
+    *,
+    x: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    normalized_shape: tuple[int, ...],
+    weight: Tensor,
+    out: Tensor,
+) -> Tensor:
+    bias = weight  # of which only the shape counts
+    arguments = normalized_shape, mean, rstd, weight, bias, ALL
+    return aten.native_layer_norm_backward(cotangent, x, *arguments)[0]
+
+
+def group_norm_vjp(
+    cotangent: Tensor,
+    *,
+    x: Tensor,
+    num_groups: int,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor,
+    out: Tensor,
+) -> Tensor:
+    n, channels, *space = x.shape
+    sizes = n, channels, math.prod(space), num_groups
+    return aten.native_group_norm_backward(cotangent, x, mean, rstd, weight, *sizes, ALL)[0]
+
+
+def batch_norm_vjp(
+    cotangent: Tensor,
+    *,
+    x: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor,
+    training: bool,
+    out: Tensor,
+) -> Tensor:
+    running = mean, rstd**-2  # with an eps of 0; not read in training
+    arguments = weight, *running, mean, rstd, training, 0.0, ALL
+    return aten.native_batch_norm_backward(cotangent, x, *arguments)[0]
+
+
+def softmax_vjp(cotangent: Tensor, *, result: Tensor, axis: int, out: Tensor) -> Tensor:
+    arguments = cotangent, result, axis, result.dtype
+    if not out.is_contiguous():  # PyTorch 2.13 would write it as if it were
+        return aten._softmax_backward_data(*arguments)
+    return aten._softmax_backward_data.out(*arguments, grad_input=out)
+
+
+def log_softmax_vjp(cotangent: Tensor, *, result: Tensor, axis: int, out: Tensor) -> Tensor:
+    arguments = cotangent, result, axis, result.dtype
+    if not out.is_contiguous():  # PyTorch 2.13 would write it as if it were
+        return aten._log_softmax_backward_data(*arguments)
+    return aten._log_softmax_backward_data.out(*arguments, out=out)
+
+
+def gradient_of_graph(op: str, cotangent: Tensor, **operands: Any) -> Callable[[], Tensor]:
+    """The call of autograd that goes back through a graph built here."""
+    for name in ("x", "weight"):
+        if name in operands:
+            operands[name] = operands[name].detach().requires_grad_()
+    result, *inputs = GRAPHS[op](**operands)
+    return partial(_backward, result, inputs, cotangent)
+
+
+def _backward(result: Tensor, inputs: list[Tensor], cotangent: Tensor) -> Tensor:
+    return torch.autograd.grad(result, inputs, cotangent, retain_graph=True)[0]
+
+
+def _rms_norm_graph(
+    x: Tensor, rstd: Tensor, weight: Tensor, normalized_shape: tuple[int, ...]
+) -> tuple[Tensor, ...]:
+    return functional.rms_norm(x, normalized_shape, weight, 1e-6), x, weight
+
+
+def _instance_norm_graph(
+    x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor
+) -> tuple[Tensor, ...]:
+    bias = torch.zeros_like(weight, requires_grad=True)
+    return functional.instance_norm(x, weight=weight, bias=bias), x, weight, bias
+
+
+def _normalize_graph(x: Tensor, axis: int) -> tuple[Tensor, ...]:
+    return functional.normalize(x, dim=axis), x
+
+
+def _logsumexp_graph(x: Tensor, result: Tensor, axis: int) -> tuple[Tensor, ...]:
+    return torch.logsumexp(x, axis), x
+
+
+# Result, and what it is differentiated by; statistics are those that PyTorch's own way forth keeps.
+GRAPHS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "rms_norm_vjp": _rms_norm_graph,
+    "instance_norm_vjp": _instance_norm_graph,
+    "normalize_vjp": _normalize_graph,
+    "logsumexp_vjp": _logsumexp_graph,
+}

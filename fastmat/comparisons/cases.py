@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Shape = tuple[int, ...]
 Options = tuple[tuple[str, object], ...]
 
-# The operations on groups of numbers, and what they call their operands after the first, `x`.
+# The operations on groups of numbers, and what they call their operands after the first, which is
+# `x`, or `cotangent` for gradients.
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "layer_norm": ("weight", "bias"),
     "rms_norm": ("weight",),
@@ -24,6 +26,15 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "softmax": (),
     "log_softmax": (),
     "logsumexp": (),
+    "layer_norm_vjp": ("x", "mean", "rstd", "weight"),
+    "rms_norm_vjp": ("x", "rstd", "weight"),
+    "group_norm_vjp": ("x", "mean", "rstd", "weight"),
+    "instance_norm_vjp": ("x", "mean", "rstd", "weight"),
+    "batch_norm_vjp": ("x", "mean", "rstd", "weight"),
+    "normalize_vjp": ("x",),
+    "softmax_vjp": ("result",),
+    "log_softmax_vjp": ("result",),
+    "logsumexp_vjp": ("x", "result"),
 }
 
 
@@ -45,13 +56,15 @@ class Case:
         The permutation of a transpose, where it does not simply reverse the axes.
     layout
         ``"C"``; ``"reversed"`` for views with negative strides along both last axes;
-        ``"channels-last"`` where the second axis of the first operand is the innermost in memory.
+        ``"channels-last"`` where the second axis of images is the innermost in memory.
     source
         ``"random"``, or ``"photo"``: the first operand holds the pixels of a photograph.
     options
         Names and values of the other arguments, which every library is given.
     clusters
         How many clusters the rows of the first operand are in, at random.
+    residual
+        Whether a further operand, of the shape of the first, is added to it before all else.
     note
         What the row stands for, where operation and shapes do not say it.
     quick
@@ -67,13 +80,22 @@ class Case:
     source: str = "random"
     options: Options = ()
     clusters: int = 0
+    residual: bool = False
     note: str = ""
     quick: bool = False
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        """What an operation on groups calls its operands after the first."""
+        return PARAMETERS[self.op] + (("residual",) if self.residual else ())
+
+    @property
     def title(self) -> str:
         """The row in words: operation and shapes."""
-        shown = self.shapes[:1] if self.op in PARAMETERS else self.shapes
+        shown = self.shapes
+        if self.op in PARAMETERS:
+            x = 1 if self.op == "logsumexp_vjp" else 0
+            shown = self.shapes[x : x + 1]
         shapes = " @ ".join("×".join(map(str, shape)) for shape in shown)
         if self.op == "vecdot":
             shapes = shapes.replace(" @ ", " · ")
@@ -85,16 +107,30 @@ def on_groups(
     group: str, op: str, dtype: str, shape: Shape, options: Options = (), **keywords: object
 ) -> Case:
     """An operation on groups of the numbers of an `x` of this shape, with all its operands."""
-    if op in ("layer_norm", "rms_norm"):
-        length = shape[-1]
-        options = (("normalized_shape", (length,)), *options)
-    elif PARAMETERS[op]:
-        length = shape[1]  # one number for each channel
-    else:
-        length = 0
+    of = op.removesuffix("_vjp")
+    if of in ("layer_norm", "rms_norm"):
+        options = (("normalized_shape", shape[-1:]), *options)
+    elif "weight" not in PARAMETERS[of]:
         options = (("axis", -1), *options)
-    shapes = (shape, *[(length,)] * len(PARAMETERS[op]))
-    return Case(group, op, dtype, shapes, options=options, **keywords)  # type: ignore[arg-type]
+    names = ("cotangent", *PARAMETERS[op]) if op.endswith("_vjp") else ("x", *PARAMETERS[op])
+    shapes = [_shape_of(name, of, shape, dict(options)) for name in names]
+    if keywords.get("residual"):
+        shapes.append(shape)
+    return Case(group, op, dtype, tuple(shapes), options=options, **keywords)  # type: ignore[arg-type]
+
+
+def _shape_of(name: str, op: str, x: Shape, options: Mapping[str, Any]) -> Shape:
+    """The shape of an operand of this operation, or of its gradient."""
+    if name == "x":
+        return x
+    if name in ("cotangent", "result"):
+        return x[:-1] if op == "logsumexp" else x
+    last_axis = op in ("layer_norm", "rms_norm")
+    if name in ("mean", "rstd") and op != "batch_norm":
+        if last_axis:
+            return (*x[:-1], 1)
+        return (x[0], options.get("num_groups", x[1]))
+    return (x[-1],) if last_axis else (x[1],)  # one number for each channel
 
 
 def on_clusters(
@@ -228,6 +264,7 @@ _GROUPS = ((8192, 1024), (1, 10**7), (10**6, 8))
 _TABLE = _GROUPS[0]
 _IMAGES = (64, 64, 56, 56)
 _RMS: Options = (("eps", 1e-6),)  # by default it depends on the dtype
+_GELU: Options = (("activation", "gelu"),)
 _TRAINING: Options = (("training", True),)
 _INFERENCE: Options = (("training", False),)
 
@@ -239,7 +276,9 @@ NORMALIZATIONS = (
     on_groups("normalization", "layer_norm", "float64", _TABLE),
     on_groups("normalization", "layer_norm", "float16", _TABLE),
     on_groups("normalization", "layer_norm", "float32", (8, 16), note="one call"),
+    on_groups("normalization", "layer_norm", "float32", _TABLE, _GELU, note="gelu"),
     *(on_groups("normalization", "rms_norm", "float32", shape, _RMS) for shape in _GROUPS),
+    on_groups("normalization", "rms_norm", "float32", _TABLE, _RMS, residual=True, note="residual"),
     on_groups("normalization", "group_norm", "float32", _IMAGES, (("num_groups", 32),)),
     on_groups("normalization", "instance_norm", "float32", _IMAGES),
     on_groups(
@@ -256,6 +295,29 @@ NORMALIZATIONS = (
     ),
     on_groups("normalization", "batch_norm", "float32", _IMAGES, _INFERENCE, note="inference"),
     on_groups("normalization", "normalize", "float32", _TABLE),
+)
+
+_QUICK_GRADIENTS = (("layer_norm_vjp", _TABLE), ("softmax_vjp", _TABLE))
+
+GRADIENTS = (
+    *(
+        on_groups("gradients", op, "float32", shape, quick=(op, shape) in _QUICK_GRADIENTS)
+        for op in ("layer_norm_vjp", "rms_norm_vjp", "softmax_vjp", "log_softmax_vjp")
+        for shape in _GROUPS
+    ),
+    on_groups("gradients", "layer_norm_vjp", "float64", _TABLE),
+    on_groups("gradients", "group_norm_vjp", "float32", _IMAGES, (("num_groups", 32),)),
+    on_groups("gradients", "instance_norm_vjp", "float32", _IMAGES),
+    *(
+        on_groups("gradients", "batch_norm_vjp", "float32", _IMAGES, mode, layout=layout, note=note)
+        for mode, layout, note in (
+            (_TRAINING, "C", "training"),
+            (_TRAINING, "channels-last", "training, NHWC"),
+            (_INFERENCE, "C", "inference"),
+        )
+    ),
+    on_groups("gradients", "normalize_vjp", "float32", _TABLE),
+    on_groups("gradients", "logsumexp_vjp", "float32", _TABLE),
 )
 
 # Long clusters, and short ones.
@@ -332,6 +394,7 @@ CASES = (
     *VECTORS,
     *TRANSPOSES,
     *NORMALIZATIONS,
+    *GRADIENTS,
     *CLUSTERS,
     *MOMENTS,
     *SOFTMAX,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastmat.comparisons import libraries
+from fastmat.comparisons import checks_gradients, libraries
 from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
@@ -49,8 +49,11 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     - y = xhat * weight + bias may be off by 8 eps (|xhat * weight| + |bias| + 1), where the 1 is
       for what the mean of numbers of order 1 is rounded by. So may means, variances and
       logarithms, with a bias of 0.
+    - An activation is at most 1.13 times as steep as its argument (gelu), and rounds it once more.
+    - With a residual the second half of the result is the sum, which is rounded once.
     - softmax: exp(x - max) inherits the rounding of its argument, so y may be off by
       (8 + |x - max|) eps y.
+    - Gradients: see `checks_gradients`.
     - Gradients of clusters in float32 are computed in float64; in float64 their terms may be off
       by 8 eps each.
     - float16 is computed in float32 (eps is that of float32) and rounded once, to half a unit
@@ -61,23 +64,43 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     wide = np.longdouble if case.clusters else np.float64
     wide_arrays = tuple(np.ascontiguousarray(array, wide) for array in arrays)
     wide_case = replace(case, dtype="float64")
-    exact = libraries.output(wide_case, wide_arrays)
-    libraries.numpy_call(wide_case, wide_arrays, exact)()
+    exact = _result(wide_case, wide_arrays)
     size = np.abs(exact)
     x = wide_arrays[0]
     if case.op == "softmax":
         allowed = (8 + np.max(x, -1, keepdims=True) - x) * size
     elif case.op == "cluster_norm_vjp" and result.dtype == np.float64:
         allowed = 8 * (size + _largest_term(wide_arrays))
+    elif case.op.endswith("_vjp") and not case.clusters:
+        allowed = checks_gradients.allowed(case, wide_arrays, exact)
     else:
-        bias = _bias(case, wide_arrays)
-        allowed = 8 * (np.abs(exact - bias) + np.abs(bias) + 1)
+        allowed = _of_affine(wide_case, wide_arrays, exact)
     half = result.dtype == np.float16
     bound = np.finfo(np.float32 if half else result.dtype).eps * allowed
     if half:
         finfo = np.finfo(np.float16)
         bound += float(finfo.eps) / 2 * size + float(finfo.smallest_subnormal) / 2
     return _largest_ratio(np.abs(result.astype(np.float64) - exact), bound)
+
+
+def _result(case: Case, arrays: tuple[Array, ...]) -> Array:
+    out = libraries.output(case, arrays)
+    libraries.numpy_call(case, arrays, out)()
+    return out
+
+
+def _of_affine(case: Case, arrays: tuple[Array, ...], exact: Array) -> Array:
+    """What xhat * weight + bias may be off by, with what is fused with it, in units of eps."""
+    if case.residual:
+        plain = replace(case, residual=False)
+        of_result = _of_affine(plain, (arrays[0] + arrays[-1], *arrays[1:-1]), exact[0])
+        return np.stack((of_result, np.abs(exact[1]) / 2))
+    factor, options = 8.0, dict(case.options)
+    if options.pop("activation", None):
+        factor = 10.0
+        exact = _result(replace(case, options=tuple(options.items())), arrays)
+    bias = _bias(case, arrays)
+    return np.asarray(factor * (np.abs(exact - bias) + np.abs(bias) + 1))
 
 
 def _largest_term(arrays: tuple[Array, ...]) -> Array:
@@ -90,7 +113,7 @@ def _bias(case: Case, arrays: tuple[Array, ...]) -> Array:
     """What is added last, in the shape that it is broadcast from."""
     if "bias" not in PARAMETERS[case.op]:
         return np.zeros(1)
-    bias = arrays[-1]
+    bias = dict(zip(case.parameters, arrays[1:], strict=True))["bias"]
     if case.op == "layer_norm":
         return bias
     return bias.reshape(-1, *[1] * (arrays[0].ndim - 2))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastmat.comparisons.cases import PARAMETERS, Case, Shape
-
-Array = NDArray[np.generic]
+from fastmat.comparisons.cases import Case, Shape
+from fastmat.comparisons.results import Array, with_results
 
 # ITU-R BT.601: red, green, blue (rows) to luma and two chroma differences (columns).
 _YCBCR = np.array([[0.299, -0.1687, 0.5], [0.587, -0.3313, -0.4187], [0.114, 0.5, -0.0813]])
@@ -38,17 +36,20 @@ def operands(case: Case) -> tuple[Array, ...]:
         variance = arrays[2]
         np.copyto(variance, np.abs(variance) + np.float16(0.5))
     if case.layout == "channels-last":
-        first, *others = arrays
-        last = np.ascontiguousarray(np.moveaxis(first, 1, -1))
-        return (np.moveaxis(last, -1, 1), *others)
-    return arrays
+        arrays = tuple(_channels_last(array) if array.ndim > 2 else array for array in arrays)
+    return with_results(case, arrays) if case.op.endswith("_vjp") else arrays
+
+
+def _channels_last(array: Array) -> Array:
+    """The same numbers, with the second axis innermost in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
 
 
 def _with_labels(
     case: Case, arrays: tuple[Array, ...], rng: np.random.Generator
 ) -> tuple[Array, ...]:
     """The operands of a case on clusters, with labels where they belong."""
-    names = ("", *PARAMETERS[case.op])
+    names = ("", *case.parameters)
     return tuple(
         rng.integers(case.clusters, size=len(array)) if name in ("clusters", "labels") else array
         for name, array in zip(names, arrays, strict=True)

@@ -20,6 +20,7 @@ Call = Callable[[], object]
 def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     """NumPy's way, or SciPy's where NumPy has no function, into a preallocated output."""
     if case.op in PARAMETERS:
+        arrays = _one_dtype(case, arrays)
         function = getattr(by_numpy, case.op)
         return partial(function, arrays[0], out=out, **_keywords(case, arrays))
     if case.op in ("transpose", "matrix_transpose"):
@@ -38,7 +39,8 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     if case.op == "moments":
         return partial(_store_moments, arrays[0], out, **_keywords(case, arrays))
     if case.op in PARAMETERS:
-        return partial(function, arrays[0], out=out, **_keywords(case, arrays))
+        destination = (out[0], out[1]) if case.residual else out
+        return partial(function, arrays[0], out=destination, **_keywords(case, arrays))
     return partial(function, *arrays, out)
 
 
@@ -49,22 +51,25 @@ def _store_moments(x: Array, out: Array, **keywords: Any) -> None:
 def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None:
     """PyTorch's way, where it is installed and can do it at all.
 
-    The call returns the tensor that holds the result: the output, but a new one where PyTorch's
-    function cannot be given an output.
+    The call returns what holds the result, with a method `numpy`: the output, but something new
+    where PyTorch's function cannot be given an output.
     """
     if importlib.util.find_spec("torch") is None or case.layout == "reversed":
         return None
     import torch
 
+    if case.op in PARAMETERS:
+        arrays = _one_dtype(case, arrays)
     tensors: list[Any] = [torch.from_numpy(array) for array in arrays]
     result = torch.from_numpy(out)
     if case.op in PARAMETERS:
         from fastmat.comparisons import by_torch
 
         function = getattr(by_torch, case.op, None)
-        if function is None:
-            return None
-        return partial(function, tensors[0], out=result, **_keywords(case, tensors))
+        keywords = _keywords(case, tensors)
+        if case.op in by_torch.GRAPHS:
+            return by_torch.gradient_of_graph(case.op, tensors[0], **keywords)
+        return function and partial(function, tensors[0], out=result, **keywords)
     if case.op in ("transpose", "matrix_transpose"):
         return partial(result.copy_, tensors[0].permute(_axes(case)))
     if case.op != "matmul" or case.dtype == "bool":
@@ -74,13 +79,27 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
 
 def _keywords(case: Case, operands: Sequence[Any]) -> dict[str, Any]:
     """The operands after the first, and the other arguments, by name."""
-    return dict(zip(PARAMETERS[case.op], operands[1:], strict=True)) | dict(case.options)
+    return dict(zip(case.parameters, operands[1:], strict=True)) | dict(case.options)
+
+
+def _one_dtype(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Mean and rstd in the dtype of all else: other libraries hold them so, fastmat in float64."""
+    names = ("", *case.parameters)
+    return tuple(
+        array.astype(arrays[0].dtype, copy=False) if name in ("mean", "rstd") else array
+        for name, array in zip(names, arrays, strict=True)
+    )
 
 
 def output(case: Case, arrays: tuple[Array, ...]) -> Array:
-    """An uninitialized output for the case. Mean and variance are its first and second half."""
+    """An uninitialized output for the case.
+
+    Mean and variance are its first and second half; so are result and sum with a residual.
+    """
     if case.op in PARAMETERS:
-        first = arrays[0]
+        first = arrays[1] if case.op == "logsumexp_vjp" else arrays[0]
+        if case.residual:
+            return np.empty((2, *first.shape), first.dtype)
         if case.op == "moments":
             return np.empty((2, *first.shape[:-1]), first.dtype)
         return np.empty_like(first[..., 0] if case.op == "logsumexp" else first)

@@ -10,7 +10,7 @@ Line = tuple[str, str]  # text and style
 
 _HEADINGS = ("fastmat", "NumPy", "ratio", "rate", "of roof")
 _WIDTHS = (9, 9, 9, 15, 8)
-_TITLE = 40
+_TITLE = 43
 
 
 def header(threads: int, torch: bool) -> list[Line]:

@@ -1,0 +1,58 @@
+"""What gradients are given of the forward operation: its results and statistics, in plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmat.comparisons.cases import Case
+
+Array = NDArray[np.generic]
+
+_EPS = {"rms_norm_vjp": 1e-6}  # all else has 1e-5
+
+
+def with_results(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The operands of a gradient, with what fits to `x` instead of random numbers.
+
+    Statistics are in float64, as fastmat returns them.
+    """
+    named = dict(zip(("cotangent", *case.parameters), arrays, strict=True))
+    if "rstd" in named:
+        statistics = _mean_and_rstd(case, named["x"])
+    else:
+        statistics = {}
+    for name, given in named.items():
+        if name in statistics:
+            named[name] = np.ascontiguousarray(statistics[name]).reshape(given.shape)
+        elif name == "result":
+            np.copyto(given, _result(case, named.get("x", given)), casting="same_kind")
+    return tuple(named.values())
+
+
+def _mean_and_rstd(case: Case, x: Array) -> dict[str, Array]:
+    groups = dict(case.options).get("num_groups")
+    axes = {
+        "group_norm_vjp": (-1,),
+        "instance_norm_vjp": tuple(range(2, x.ndim)),
+        "batch_norm_vjp": (0, *range(2, x.ndim)),
+    }.get(case.op, (-1,))
+    if groups is not None:
+        x = x.reshape(len(x), groups, -1)
+    wide = x.astype(np.float64)
+    mean = np.mean(wide, axes)
+    if case.op == "rms_norm_vjp":
+        spread = np.mean(wide * wide, axes)
+    else:
+        spread = np.var(wide, axes)
+    return {"mean": mean, "rstd": 1 / np.sqrt(spread + _EPS.get(case.op, 1e-5))}
+
+
+def _result(case: Case, x: Array) -> Array:
+    """Of softmax, its logarithm, or logsumexp, over the last axis."""
+    wide = x.astype(np.float64)
+    largest = np.max(wide, -1, keepdims=True)
+    total = np.log(np.sum(np.exp(wide - largest), -1, keepdims=True)) + largest
+    if case.op == "logsumexp_vjp":
+        return np.asarray(total[..., 0])
+    return np.asarray(np.exp(wide - total) if case.op == "softmax_vjp" else wide - total)
