@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 from fastmat.core.compile import kernel, raise_failure, writes
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.elementary import erf, exp
-from fastmat.core.inline import always_inlined
+from fastmat.core.inline import overload
 from fastmat.core.mathfn import NUMBA_DTYPES
 from fastmat.cpu.lines import packed
 
@@ -113,11 +113,16 @@ def _call(typingctx, address, x):
     return types.void(types.intp, x), codegen
 
 
-@always_inlined
-def mapped(
-    activation,  # address of a map, or 0
+def mapped(activation, x):
+    raise TypeError("only for compiled code")
+
+
+@overload(mapped)
+def _mapped_if_given(
+    activation,  # address of a map; None is known to be none when a kernel is compiled
     x,  # inout (n,), side by side
 ):
-    """Apply a map, if there is one."""
-    if activation:
-        _call(activation, x)
+    """Apply a map. (A call that is never made costs a fourth of the time of a row of 1024.)"""
+    if activation == types.none:
+        return lambda activation, x: None
+    return lambda activation, x: _call(activation, x)

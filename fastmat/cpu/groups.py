@@ -26,21 +26,26 @@ def normalize_types(t):
     """Argument types of the kernels that normalize groups by their own statistics."""
     parameter = reads(accumulator(t), 5)
     statistic = writes(types.float64, 5)
-    how = types.intp, types.intp, types.float64, types.intp
+    how = types.intp, types.intp, types.float64
     return reads(t, 5), parameter, parameter, writes(t, 5), statistic, statistic, *how
 
 
 def normalize_sum_types(t):
     """Argument types of the kernel that normalizes the sum of two arrays."""
-    x, weight, bias, out, *statistics = normalize_types(t)
+    x, weight, bias, out, *statistics = with_map(normalize_types)(t)
     return x, x, weight, bias, out, out, *statistics
+
+
+def with_map(signature):
+    """The argument types with the address of a map as the last."""
+    return lambda t: (*signature(t), types.intp)
 
 
 def affine_types(t):
     """Argument types of the kernels that normalize groups by given statistics."""
     parameter = reads(accumulator(t), 5)
     statistic = reads(types.float64, 5)
-    return reads(t, 5), parameter, parameter, writes(t, 5), statistic, statistic, types.intp
+    return reads(t, 5), parameter, parameter, writes(t, 5), statistic, statistic
 
 
 def softmax_types(t):

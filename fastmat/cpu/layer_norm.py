@@ -4,7 +4,7 @@ from fastmat.core.compile import call_on_demand, kernel
 from fastmat.cpu.addition import add
 from fastmat.cpu.blocking_reductions import LANES, SUMMED
 from fastmat.cpu.groups import FLOATS, groups_of, normalize_sum_types
-from fastmat.cpu.normalization import normalize
+from fastmat.cpu.normalization import normalize, normalize_and_map
 
 
 @kernel(normalize_sum_types, FLOATS, from_python=True)
@@ -34,4 +34,7 @@ def normalize_sum(
             parameters = groups_of(weight, block), groups_of(bias, block)
             statistics = groups_of(center, block), groups_of(factor, block)
             arrays = parts[2], *parameters, groups_of(out, block), *statistics
-            call_on_demand(normalize, x.dtype, (*arrays, kind, rule, eps, activation))
+            if activation:
+                call_on_demand(normalize_and_map, x.dtype, (*arrays, kind, rule, eps, activation))
+            else:
+                call_on_demand(normalize, x.dtype, (*arrays, kind, rule, eps))

@@ -27,6 +27,7 @@ from fastmat.cpu.groups import (
     is_kept,
     normalize_types,
     threads_for,
+    with_map,
 )
 from fastmat.cpu.kinds import MEAN_SPREAD
 from fastmat.cpu.lines import across, finish_stores, is_streamed, own
@@ -51,16 +52,15 @@ def normalize_across(
     kind,  # what to measure
     rule,  # what to make of the spread
     eps,
-    activation,  # address of a map, or 0
 ):
     """Normalize groups of which a block stays in the L2 cache by their own statistics."""
-    n = x.size // (x.shape[0] * x.shape[1])
-    threads = threads_for(x)
-    blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
-    several = max(1, TASK // (n * LANES))
-    buffers = scratch((threads, 1, n * (LANES + 2) + WORK), sum_dtype(x.dtype))
-    args = (x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers)
-    parallel_for(_blocks, ceil_div(blocks, several), threads, args)
+    _normalize((x, weight, bias, out), (center, factor), (kind, rule, eps), None)
+
+
+@kernel(with_map(normalize_types), FLOATS)
+def normalize_and_map_across(x, weight, bias, out, center, factor, kind, rule, eps, activation):
+    """The same, and apply a map."""
+    _normalize((x, weight, bias, out), (center, factor), (kind, rule, eps), activation)
 
 
 @kernel(affine_types, FLOATS)
@@ -71,21 +71,41 @@ def affine_across(
     out,  # out (o, i, p, r, q), may be x
     center,  # in (o, i, 1, 1, 1)
     factor,  # in (o, i, 1, 1, 1)
-    activation,  # address of a map, or 0
 ):
     """Normalize groups by given statistics."""
-    threads = threads_for(x)
-    pieces = ceil_div(x.size // (x.shape[0] * x.shape[1]), BLOCK_LINES)
-    blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
+    _write((x, weight, bias, out), (center, factor), None)
+
+
+@kernel(with_map(affine_types), FLOATS)
+def affine_and_map_across(x, weight, bias, out, center, factor, activation):
+    """The same, and apply a map."""
+    _write((x, weight, bias, out), (center, factor), activation)
+
+
+@always_inlined
+def _normalize(arrays, statistics, how, activation):
+    x = arrays[0]
+    n, threads = x.shape[2] * x.shape[3] * x.shape[4], threads_for(x)
+    blocks, several = x.shape[0] * ceil_div(x.shape[1], LANES), max(1, TASK // (n * LANES))
+    buffers = scratch((threads, 1, n * (LANES + 2) + WORK), sum_dtype(x.dtype))
+    args = (arrays, statistics, how, activation, several, buffers)
+    parallel_for(_blocks, ceil_div(blocks, several), threads, args)
+
+
+@always_inlined
+def _write(arrays, statistics, activation):
+    x = arrays[0]
+    pieces = ceil_div(x.shape[2] * x.shape[3] * x.shape[4], BLOCK_LINES)
+    blocks, threads = x.shape[0] * ceil_div(x.shape[1], LANES), threads_for(x)
     room = BLOCK_LINES * (LANES + 2) + WORK
     buffers = scratch((threads, 1, room), sum_dtype(x.dtype))
-    args = (x, weight, bias, out, center, factor, pieces, activation, buffers)
+    args = (arrays, statistics, pieces, activation, buffers)
     parallel_for(_write_blocks, blocks * pieces, threads, args)
 
 
 @task
 def _blocks(args, slot, index):
-    x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers = args
+    (x, weight, bias, out), (center, factor), (kind, rule, eps), activation, several, buffers = args
     n = x.shape[2] * x.shape[3] * x.shape[4]
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     found = scratch((3, LANES), types.float64)
@@ -127,7 +147,7 @@ def find_factors(
 
 @task
 def _write_blocks(args, slot, index):
-    x, weight, bias, out, center, factor, pieces, activation, buffers = args
+    (x, weight, bias, out), (center, factor), pieces, activation, buffers = args
     first = index % pieces * BLOCK_LINES
     o, i, width = place(x, index // pieces)
     lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
@@ -138,7 +158,7 @@ def _write_blocks(args, slot, index):
     numbers = own(buffers, slot, 0)
     at = o, i, width, first, lines
     source, target = in_place(x, o, i, width, first), in_place(out, o, i, width, first)
-    if source and target and activation == 0 and not _is_exact(weight, factors):
+    if source and target and not activation and not _is_exact(weight, factors):
         rows = source, x.strides[4], target, out.strides[4]
         past = is_streamed(out) and (target | out.strides[4]) % PART == 0
         _load_parameters(x.shape, weight, bias, at, numbers)

@@ -18,6 +18,7 @@ from fastmat.cpu.groups import (
     is_kept,
     normalize_types,
     threads_for,
+    with_map,
 )
 from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
 from fastmat.cpu.moments_along import of_chunks
@@ -38,15 +39,15 @@ def normalize_along(
     kind,  # what to measure
     rule,  # what to make of the spread
     eps,
-    activation,  # address of a map, or 0
 ):
     """Normalize groups that stay in the L2 cache by their own statistics."""
-    groups = x.shape[0] * x.shape[1]
-    threads = threads_for(x)
-    several = max(1, TASK * groups // x.size)
-    buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
-    args = (x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers)
-    parallel_for(_groups, ceil_div(groups, several), threads, args)
+    _normalize((x, weight, bias, out), (center, factor), (kind, rule, eps), None)
+
+
+@kernel(with_map(normalize_types), FLOATS)
+def normalize_and_map_along(x, weight, bias, out, center, factor, kind, rule, eps, activation):
+    """The same, and apply a map."""
+    _normalize((x, weight, bias, out), (center, factor), (kind, rule, eps), activation)
 
 
 @kernel(affine_types, FLOATS)
@@ -57,20 +58,40 @@ def affine_along(
     out,  # out (o, i, p, r, q), may be x
     center,  # in (o, i, 1, 1, 1)
     factor,  # in (o, i, 1, 1, 1)
-    activation,  # address of a map, or 0
 ):
     """Normalize groups by given statistics."""
-    groups, count = x.shape[0] * x.shape[1], chunks(x)
-    threads = threads_for(x)
+    _write((x, weight, bias, out), (center, factor), None)
+
+
+@kernel(with_map(affine_types), FLOATS)
+def affine_and_map_along(x, weight, bias, out, center, factor, activation):
+    """The same, and apply a map."""
+    _write((x, weight, bias, out), (center, factor), activation)
+
+
+@always_inlined
+def _normalize(arrays, statistics, how, activation):
+    x = arrays[0]
+    groups, threads = x.shape[0] * x.shape[1], threads_for(x)
+    several = max(1, TASK * groups // x.size)
+    buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
+    args = (arrays, statistics, how, activation, several, buffers)
+    parallel_for(_groups, ceil_div(groups, several), threads, args)
+
+
+@always_inlined
+def _write(arrays, statistics, activation):
+    x = arrays[0]
+    groups, count, threads = x.shape[0] * x.shape[1], chunks(x), threads_for(x)
     several = max(1, TASK * groups * count // x.size)
     buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
-    args = (x, weight, bias, out, center, factor, count, activation, several, buffers)
+    args = (arrays, statistics, count, activation, several, buffers)
     parallel_for(_write_pieces, ceil_div(groups * count, several), threads, args)
 
 
 @task
 def _groups(args, slot, index):
-    x, weight, bias, out, center, factor, (kind, rule, eps), activation, several, buffers = args
+    (x, weight, bias, out), (center, factor), (kind, rule, eps), activation, several, buffers = args
     count = chunks(x)
     for g in range(index * several, min((index + 1) * several, x.shape[0] * x.shape[1])):
         o, i = g // x.shape[1], g % x.shape[1]
@@ -85,7 +106,7 @@ def _groups(args, slot, index):
 
 @task
 def _write_pieces(args, slot, index):
-    x, weight, bias, out, center, factor, count, activation, several, buffers = args
+    (x, weight, bias, out), (center, factor), count, activation, several, buffers = args
     groups = x.shape[0] * x.shape[1]
     for number in range(index * several, min((index + 1) * several, groups * count)):
         g, c = number // count, number % count

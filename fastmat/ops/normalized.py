@@ -82,9 +82,11 @@ def run(
     eps = number(eps, "eps")
     center, factor = empty_statistics(array, axes, keep)
     if array.size:
-        entry = entry_of("normalization", "normalize", array.dtype)
+        how = (kind, rule, eps, activation) if activation else (kind, rule, eps)
+        name = "normalize_and_map" if activation else "normalize"
+        entry = entry_of("normalization", name, array.dtype)
         for views in views_of(axes, [array, *parameters], [target, center, factor]):
-            entry(*views, kind, rule, eps, activation)
+            entry(*views, *how)
     return center, factor
 
 

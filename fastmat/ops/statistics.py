@@ -40,7 +40,7 @@ def apply_statistics(
     if array.size:
         entry = entry_of("normalization", "affine", array.dtype)
         for views in views_of(axes, [array, *parameters], [target], [center, factor]):
-            entry(*views, 0)
+            entry(*views)
 
 
 def views_of(

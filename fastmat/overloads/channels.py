@@ -47,7 +47,7 @@ def _affine(slots, parameter_axes, statistics_axes):
             a, b = full(x), full(target)
             w, s = parameters(weight), parameters(bias)
             statistics = per_group(extra[0]), per_group(extra[1])
-            call_all(affine, a.dtype, (a, w, s, b, *statistics, 0))
+            call_all(affine, a.dtype, (a, w, s, b, *statistics))
 
     return inlined(run)
 

@@ -9,7 +9,7 @@ from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
 from fastmat.cpu.kinds import MEAN_SPREAD, MOMENTS, SQUARES
 from fastmat.cpu.layer_norm import normalize_sum
-from fastmat.cpu.normalization import normalize
+from fastmat.cpu.normalization import normalize, normalize_and_map
 from fastmat.ops import layer_norm as ops
 from fastmat.ops.normalized import Normalized, NormalizedSum, SumStatistics
 from fastmat.overloads.activations import map_address
@@ -96,14 +96,23 @@ def _alone(x, axes, weight, bias, residual, activation, out, return_stats, kind)
     pick = picked(return_stats)
 
     @inlined
+    def plain(arguments, how):
+        call_all(normalize, arguments[0].dtype, (*arguments, *how))
+
+    @inlined
+    def with_map(arguments, how):
+        call_all(normalize_and_map, arguments[0].dtype, (*arguments, *how, address()))
+
+    normalize_all = with_map if given(activation) else plain
+
+    @inlined
     def run(arguments, extra, target):
         x, weight, bias = arguments
         center, factor, eps = extra
         if x.size:
-            a, b = full(x), full(target)
-            w, s = per_number(weight), per_number(bias)
-            how = kind, MEAN_SPREAD, np.float64(eps), address()
-            call_all(normalize, a.dtype, (a, w, s, b, full(center), full(factor), *how))
+            arrays = full(x), per_number(weight), per_number(bias), full(target)
+            statistics = full(center), full(factor)
+            normalize_all((*arrays, *statistics), (kind, MEAN_SPREAD, np.float64(eps)))
 
     write = writer(x, out, dtype, joined, run)
 

@@ -111,7 +111,7 @@ def _standardize(x, axis=None, correction=0, out=None):
             a, b = full(arguments[0]), full(target)
             one, zero = np.full((), item(1.0), item), np.full((), item(-0.0), item)
             statistics = full(extra[0]), full(extra[1])
-            call_all(affine, a.dtype, (a, nothing(one), nothing(zero), b, *statistics, 0))
+            call_all(affine, a.dtype, (a, nothing(one), nothing(zero), b, *statistics))
 
     write = writer(x, out, dtype, joined, run)
 

@@ -56,7 +56,7 @@ def _group_norm(x, num_groups, weight=None, bias=None, eps=1e-5, out=None, retur
         a, b = full(divided(x, groups)), full(divided(target, groups))
         in_groups = (1, 1) if weight.shape[0] == 1 else (groups, weight.shape[0] // groups)
         w, s = per_channel(weight.reshape(in_groups)), per_channel(bias.reshape(in_groups))
-        how = MOMENTS, MEAN_SPREAD, np.float64(eps), 0
+        how = MOMENTS, MEAN_SPREAD, np.float64(eps)
         statistics = per_group(center), per_group(factor)
         call_all(normalize_kernel, a.dtype, (a, w, s, b, *statistics, *how))
 
