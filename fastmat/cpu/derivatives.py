@@ -37,6 +37,12 @@ def write_types(t):
     return reads(t, 5), reads(t, 5), weight, *[statistic] * 4, writes(t, 5), types.intp
 
 
+def write_both_types(t):
+    """Argument types of the kernel that also finds what weight and bias get."""
+    *arrays, kind = write_types(t)
+    return *arrays, writes(types.float64, 5), writes(types.float64, 5), kind
+
+
 def gradient_types(t):
     """Argument types of the kernels that do both."""
     statistic = reads(types.float64, 5)

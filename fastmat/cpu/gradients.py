@@ -10,7 +10,7 @@ from numba.types import float64 as double
 from fastmat.core.compile import call_on_demand, kernel, writes
 from fastmat.cpu.derivatives import flowing_back, gradient_types, sums_types, write_types
 from fastmat.cpu.gradients_across import gradient_across, sums_across, write_across
-from fastmat.cpu.gradients_along import gradient_along, sums_along, write_along
+from fastmat.cpu.gradients_along import gradient_along, sums_along, write_along, write_both_along
 from fastmat.cpu.groups import FLOATS, is_across, is_fused
 from fastmat.cpu.scratch import scratch
 from fastmat.cpu.views import as_any
@@ -36,8 +36,10 @@ def gradient(
     done,  # out (1,): 0 if weight and bias must come first, apart, because nothing was done yet
 ):
     """The gradient by x, and in the same pass those by weight and bias, if they are wanted."""
-    fused = is_fused(x, weight)
-    done[0] = fused or by_weight.size == 0
+    fused, wanted = is_fused(x, weight), by_weight.size > 0
+    n = x.shape[2] * x.shape[3] * x.shape[4]
+    by_number = weight.shape[0] * weight.shape[1] == 1 and weight.size == n and not is_across(x)
+    done[0] = fused or by_number or not wanted
     if not done[0]:
         return
     if fused:
@@ -47,7 +49,6 @@ def gradient(
         else:
             call_on_demand(gradient_along, x.dtype, arrays)
         return
-    n = x.shape[2] * x.shape[3] * x.shape[4]
     shape = x.shape[0], x.shape[1], 1, 1, 1
     shift, slope = as_any(scratch(shape, double)), as_any(scratch(shape, double))
     arrays = cotangent, x, weight, center, factor
@@ -57,7 +58,11 @@ def gradient(
             found = shift[o, i, 0, 0, 0], slope[o, i, 0, 0, 0]
             flow = flowing_back(kind, *found, n, factor[o, i, 0, 0, 0], eps)
             shift[o, i, 0, 0, 0], slope[o, i, 0, 0, 0] = flow
-    call_on_demand(write, x.dtype, (*arrays, shift, slope, out, kind))
+    if wanted:
+        both = by_weight, by_bias
+        call_on_demand(write_both_along, x.dtype, (*arrays, shift, slope, out, *both, kind))
+    else:
+        call_on_demand(write, x.dtype, (*arrays, shift, slope, out, kind))
 
 
 @kernel(sums_types, FLOATS, from_python=True)

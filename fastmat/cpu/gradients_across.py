@@ -21,7 +21,7 @@ from fastmat.cpu.derivatives import (
     write_types,
 )
 from fastmat.cpu.groups import FLOATS, is_extreme, threads_for
-from fastmat.cpu.kinds import GIVEN, OF_LARGEST
+from fastmat.cpu.kinds import CENTERED, GIVEN, OF_LARGEST
 from fastmat.cpu.lines import across, finish_stores, is_streamed, own
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
@@ -113,10 +113,17 @@ def _sum_blocks(args, slot, index):
     g, numbers = own(buffers, slot, 0), own(buffers, slot, 1)
     load_block(cotangent, *at, g)
     load_block(x, *at, numbers)
+    statistics, parameters = scratch((4, LANES), types.float64), scratch((5, LANES), g.dtype)
     if is_linear(kind):
-        _standardize(x.shape, center, factor, at, numbers)
-    _multiply(x.shape, weight, at, g)
-    sums = scratch((2, LANES), types.float64)
+        if center.shape[2] * center.shape[3] * center.shape[4] > 1:
+            _standardize_by_line(x.shape, center, factor, at, numbers, statistics)
+        else:
+            _fill_both(statistics, 0, center, factor, o, i, width)
+            _standardize(numbers, lines, statistics, parameters)
+    by_line = scratch(lines, g.dtype)
+    _load_weights(x.shape, weight, at, by_line)
+    _multiply(x.shape, weight, at, g, by_line)
+    sums = part(statistics, 2, 4, 0, LANES)
     _sum_groups(kind, g, numbers, lines, across(center, o, i, 0, 0, 0), sums)
     for k in range(width):
         group = o * x.shape[1] + i + k
@@ -134,15 +141,15 @@ def _write_blocks(args, slot, index):
     g, numbers = own(buffers, slot, 0), own(buffers, slot, 1)
     load_block(cotangent, *at, g)
     load_block(x, *at, numbers)
+    statistics, parameters = scratch((4, LANES), types.float64), scratch((5, LANES), g.dtype)
+    _fill_both(statistics, 0, center, factor, o, i, width)
+    _fill_both(statistics, 2, shift, slope, o, i, width)
     if is_linear(kind):
-        _standardize(x.shape, center, factor, at, numbers)
-    _multiply(x.shape, weight, at, g)
-    statistics = scratch((4, LANES), types.float64)
-    _fill(statistics, 0, across(center, o, i, 0, 0, 0), width)
-    _fill(statistics, 1, across(factor, o, i, 0, 0, 0), width)
-    _fill(statistics, 2, across(shift, o, i, 0, 0, 0), width)
-    _fill(statistics, 3, across(slope, o, i, 0, 0, 0), width)
-    _finish_block(kind, g, numbers, lines, statistics)
+        _standardize(numbers, lines, statistics, parameters)
+    by_line = scratch(lines, g.dtype)
+    _load_weights(x.shape, weight, at, by_line)
+    _multiply(x.shape, weight, at, g, by_line)
+    _finish_block(kind, g, numbers, lines, statistics, parameters)
     store_block(g, out, *at, is_streamed(out))
     finish_stores(out)
 
@@ -154,8 +161,9 @@ def _blocks(args, slot, index):
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     g, numbers = own(buffers, slot, 0), own(buffers, slot, 1)
     by_bias, by_weight = own(sums, slot, 0), own(sums, slot, 1)
-    statistics = scratch((4, LANES), types.float64)
-    flow = part(statistics, 2, 4, 0, LANES)
+    statistics, parameters = scratch((4, LANES), types.float64), scratch((5, LANES), g.dtype)
+    flow, by_line = part(statistics, 2, 4, 0, LANES), scratch(n, g.dtype)
+    _load_weights(x.shape, weight, (0, 0, LANES, 0, n), by_line)  # alike in all groups
     for j in range(by_bias.shape[0]):
         by_bias[j] = by_weight[j] = 0
     for block in range(index * several, min((index + 1) * several, blocks)):
@@ -163,19 +171,16 @@ def _blocks(args, slot, index):
         at = o, i, width, 0, n
         load_block(cotangent, *at, g)
         load_block(x, *at, numbers)
+        _fill_both(statistics, 0, center, factor, o, i, width)
         if is_linear(kind):
-            _standardize(x.shape, center, factor, at, numbers)
+            _standardize(numbers, n, statistics, parameters)
         for j in range(by_bias.shape[0]):
             by_bias[j] += np.float64(g[j])
             by_weight[j] += np.float64(g[j]) * np.float64(numbers[j])
-        _multiply(x.shape, weight, at, g)
+        _multiply(x.shape, weight, at, g, by_line)
         _sum_groups(kind, g, numbers, n, across(center, o, i, 0, 0, 0), flow)
-        _fill(statistics, 0, across(center, o, i, 0, 0, 0), width)
-        _fill(statistics, 1, across(factor, o, i, 0, 0, 0), width)
-        for k in range(LANES):
-            found = flowing_back(kind, flow[0, k], flow[1, k], n, statistics[1, k], eps)
-            statistics[2, k], statistics[3, k] = found
-        _finish_block(kind, g, numbers, n, statistics)
+        _find_flow(kind, flow, statistics, n, eps)
+        _finish_block(kind, g, numbers, n, statistics, parameters)
         store_block(g, out, *at, is_streamed(out))
     alike = parts.shape[2] == 1
     for j in range(parts.shape[2]):
@@ -187,31 +192,55 @@ def _blocks(args, slot, index):
 
 
 @always_inlined
-def _standardize(
+def _find_flow(
+    kind,
+    flow,  # inout (2, LANES): the two sums, then shift and slope
+    statistics,  # in (2 or more, LANES): center, factor
+    n,
+    eps,
+):
+    """`flowing_back` each, in SIMD for the most common kind."""
+    if kind == CENTERED:
+        for row in range(2):
+            for k in range(LANES):
+                flow[row, k] /= n
+    else:
+        for k in range(LANES):
+            found = flowing_back(kind, flow[0, k], flow[1, k], n, statistics[1, k], eps)
+            flow[0, k], flow[1, k] = found
+
+
+@always_inlined
+def _standardize_by_line(
     shape,  # (o, i, p, r, q)
     center,  # in (o, i, p, r, q) or 1 where it is alike
     factor,  # in, of the shape of center
     at,  # o, i, width, first line, lines
     block,  # inout (lines * LANES,)
+    statistics,  # scratch (2 or more, LANES)
 ):
-    """(x - center) * factor; a center that is alike for all lines is taken off in two parts."""
+    """(x - center) * factor, where these differ from line to line."""
     o, i, width, first, lines = at
-    statistics = scratch((2, LANES), types.float64)
     p, r, q = first_place(shape, first)
-    if center.shape[2] * center.shape[3] * center.shape[4] > 1:
-        for j in range(lines):
-            _fill(statistics, 0, across(center, o, i, p, r, q), width)
-            _fill(statistics, 1, across(factor, o, i, p, r, q), width)
-            _standardize_line(block, j, statistics)
-            p, r, q = next_place(shape, p, r, q)
-        return
-    _fill(statistics, 0, across(center, o, i, 0, 0, 0), width)
-    _fill(statistics, 1, across(factor, o, i, 0, 0, 0), width)
+    for j in range(lines):
+        _fill(statistics, 0, across(center, o, i, p, r, q), width)
+        _fill(statistics, 1, across(factor, o, i, p, r, q), width)
+        _standardize_line(block, j, statistics)
+        p, r, q = next_place(shape, p, r, q)
+
+
+@always_inlined
+def _standardize(
+    block,  # inout (lines * LANES,)
+    lines,
+    statistics,  # in (2 or more, LANES): center, factor
+    parameters,  # scratch (5, LANES)
+):
+    """(x - center) * factor; the center is taken off in two parts."""
     if _any_extreme(statistics, 1):
         for j in range(lines):
             _standardize_line(block, j, statistics)
         return
-    parameters = scratch((5, LANES), block.dtype)
     for k in range(LANES):
         high = narrow(statistics[0, k], block.dtype)
         parameters[0, k], parameters[1, k] = high, narrow(statistics[0, k] - high, block.dtype)
@@ -224,6 +253,13 @@ def _standardize(
 
 
 @always_inlined
+def _fill_both(lanes, row, first, second, o, i, width):
+    """Two statistics of each group."""
+    _fill(lanes, row, across(first, o, i, 0, 0, 0), width)
+    _fill(lanes, row + 1, across(second, o, i, 0, 0, 0), width)
+
+
+@always_inlined
 def _fill(
     lanes,  # out (rows, LANES)
     row,
@@ -231,8 +267,11 @@ def _fill(
     width,
 ):
     """One number for each lane; the last is repeated."""
-    for k in range(LANES):
-        lanes[row, k] = numbers[min(k, width - 1) if numbers.shape[0] > 1 else 0]
+    there = min(width, numbers.shape[0])
+    for k in range(there):
+        lanes[row, k] = numbers[k]
+    for k in range(there, LANES):
+        lanes[row, k] = numbers[there - 1]
 
 
 @inlined
@@ -251,20 +290,32 @@ def _standardize_line(block, j, statistics):
 
 
 @always_inlined
+def _load_weights(
+    shape,  # (o, i, p, r, q)
+    weight,  # in (o, i, p, r, q) or 1 where it is alike
+    at,  # o, i, width, first line, lines
+    by_line,  # out (lines,)
+):
+    """Weights that are alike in all groups, side by side."""
+    _, _, _, first, lines = at
+    p, r, q = first_place(shape, first)
+    if weight.shape[0] == 1 and weight.shape[1] == 1:
+        for j in range(lines):
+            by_line[j] = across(weight, 0, 0, p, r, q)[0]
+            p, r, q = next_place(shape, p, r, q)
+
+
+@always_inlined
 def _multiply(
     shape,  # (o, i, p, r, q)
     weight,  # in (o, i, p, r, q) or 1 where it is alike
     at,  # o, i, width, first line, lines
     block,  # inout (lines * LANES,)
+    by_line,  # in (lines,), see `_load_weights`
 ):
     """Numbers times their weights."""
     o, i, width, first, lines = at
-    p, r, q = first_place(shape, first)
     if weight.shape[0] == 1 and weight.shape[1] == 1:
-        by_line = scratch(lines, block.dtype)
-        for j in range(lines):
-            by_line[j] = across(weight, 0, 0, p, r, q)[0]
-            p, r, q = next_place(shape, p, r, q)
         multiply_lines(block.dtype, block.ctypes.data, lines, by_line.ctypes.data, True)
         return
     lanes = scratch((1, LANES), block.dtype)
@@ -272,6 +323,7 @@ def _multiply(
         _fill(lanes, 0, across(weight, o, i, 0, 0, 0), width)
         multiply_lines(block.dtype, block.ctypes.data, lines, lanes.ctypes.data, False)
         return
+    p, r, q = first_place(shape, first)
     for j in range(lines):
         _fill(lanes, 0, across(weight, o, i, p, r, q), width)
         row = part(block, j * LANES, (j + 1) * LANES).ctypes.data
@@ -305,9 +357,9 @@ def _finish_block(
     x,  # in (lines * LANES,), standardized for the first four kinds
     lines,
     statistics,  # in (4, LANES): center, factor, shift, slope
+    narrowed,  # scratch (5, LANES)
 ):
     """The gradients by the numbers of a block."""
-    narrowed = scratch((5, LANES), g.dtype)
     for row in range(4):
         for k in range(LANES):
             narrowed[row, k] = narrow(statistics[row, k], g.dtype)
@@ -338,9 +390,5 @@ def _finish_block(
                 left = np.float64(g[at]) - statistics[2, k] - x[at] * statistics[3, k]
                 g[at] = narrow(left * statistics[1, k], g.dtype)
     else:
-        shift, slope, scale = (
-            address(narrowed, 2, 0),
-            address(narrowed, 3, 0),
-            address(narrowed, 1, 0),
-        )
-        subtract_lines(g.dtype, g.ctypes.data, x.ctypes.data, lines, shift, slope, scale)
+        lanes = address(narrowed, 2, 0), address(narrowed, 3, 0), address(narrowed, 1, 0)
+        subtract_lines(g.dtype, g.ctypes.data, x.ctypes.data, lines, *lanes)

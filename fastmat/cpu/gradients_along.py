@@ -17,6 +17,7 @@ from fastmat.cpu.derivatives import (
     signed_gradient,
     softmax_gradient,
     sums_types,
+    write_both_types,
     write_types,
 )
 from fastmat.cpu.groups import FLOATS, chunk, chunks, is_extreme, threads_for
@@ -47,6 +48,29 @@ def sums_along(
     args = (cotangent, x, weight, center, factor, kind, found, several, buffers)
     parallel_for(_sum_pieces, ceil_div(groups * pieces, several), threads, args)
     add_pieces(found, first, second, threads)
+
+
+@kernel(write_both_types, FLOATS)
+def write_both_along(
+    cotangent,  # in (o, i, p, r, q), not empty
+    x,  # in (o, i, p, r, q)
+    weight,  # in (1, 1, p, r, q)
+    center,  # in (o, i, 1, 1, 1)
+    factor,  # in (o, i, 1, 1, 1)
+    shift,  # in (o, i, 1, 1, 1)
+    slope,  # in (o, i, 1, 1, 1)
+    out,  # out (o, i, p, r, q), may be x or the cotangent
+    by_weight,  # inout (1, 1, p, r, q)
+    by_bias,  # inout (1, 1, p, r, q)
+    kind,  # what the gradient is of
+):
+    """The gradient by x, of known shift and slope, and those by weight and bias."""
+    threads = threads_for(x)
+    buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
+    sums = scratch((threads, 2, CHUNK), types.float64)
+    statistics, by_both = (center, factor, shift, slope), (by_weight, by_bias)
+    args = (cotangent, x, weight, statistics, out, by_both, kind, sums, buffers)
+    parallel_for(_write_columns, chunks(x), threads, args)
 
 
 @kernel(write_types, FLOATS)
@@ -117,6 +141,38 @@ def _sum_pieces(args, slot, index):
             total += sums[0]
             total2 += sums[1]
         found[0, group, piece], found[1, group, piece] = total, total2
+
+
+@task
+def _write_columns(args, slot, c):
+    """One chunk of every group."""
+    cotangent, x, weight, (center, factor, shift, slope), out, by_both, kind, sums, buffers = args
+    by_weight, by_bias = own(sums, slot, 0), own(sums, slot, 1)
+    for j in range(CHUNK):
+        by_weight[j] = by_bias[j] = 0
+    for o in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            middle, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
+            flow = shift[o, i, 0, 0, 0], slope[o, i, 0, 0, 0]
+            g = loaded(chunk(cotangent, o, i, c, x.shape), own(buffers, slot, 0))
+            numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))
+            _add(g, numbers, middle, scale, by_weight, by_bias)
+            _write_chunk(
+                cotangent, x, weight, out, o, i, c, kind, middle, scale, flow, buffers, slot
+            )
+    for total, found in ((by_weight, by_both[0]), (by_bias, by_both[1])):
+        target = chunk(found, 0, 0, c, x.shape)
+        for j in range(target.shape[0]):
+            target[j] += total[j]
+    finish_stores(out)
+
+
+@reducing
+def _add(g, x, center, factor, by_weight, by_bias):
+    for j in range(g.shape[0]):
+        cotangent = np.float64(g[j])
+        by_bias[j] += cotangent
+        by_weight[j] += cotangent * ((np.float64(x[j]) - center) * factor)
 
 
 @task

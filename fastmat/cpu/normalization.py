@@ -50,7 +50,7 @@ def normalize(
 ):
     """Normalize each group by its own statistics."""
     arrays, how = (x, weight, bias, out, center, factor), (kind, rule, eps)
-    if is_fused(x):
+    if stays_in_cache(x):
         if is_across(x):
             call_on_demand(normalize_across, x.dtype, (*arrays, *how))
         else:
@@ -64,7 +64,7 @@ def normalize(
 def normalize_and_map(x, weight, bias, out, center, factor, kind, rule, eps, activation):
     """The same, and apply the map of this address."""
     arrays, how = (x, weight, bias, out, center, factor), (kind, rule, eps)
-    if is_fused(x):
+    if stays_in_cache(x):
         if is_across(x):
             call_on_demand(normalize_and_map_across, x.dtype, (*arrays, *how, activation))
         else:
@@ -79,8 +79,8 @@ def normalize_and_map(x, weight, bias, out, center, factor, kind, rule, eps, act
 
 
 @inlined
-def is_fused(x):
-    """Whether groups are measured and written in one go."""
+def stays_in_cache(x):
+    """Whether groups are measured and written in one go, while they are in the L2 cache."""
     n = x.shape[2] * x.shape[3] * x.shape[4]
     return n <= (FUSED_LINES if is_across(x) else FUSED)
 
