@@ -6,6 +6,8 @@ overlap. Written so, batch normalization of channels-last images took five times
 A block is LANES numbers of neighbouring groups a line. All arrays are given by their addresses.
 """
 
+import itertools
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -61,22 +63,23 @@ def scale_lines(
 
 
 def _scale(builder, scalar, rows, lines, parameters, by_line, past):
+    """All vectors of a line before the next line: so stores past the caches fill cache lines."""
     source, source_row, target, target_row = rows
     lanes = _BYTES // _size(scalar)
     vector = ir.VectorType(scalar, lanes)
-    for first in range(0, LANES, lanes):
-        count = 3 if by_line else 5
-        kept = [_load(builder, x, vector, first) for x in parameters[:count]]
-        with cgutils.for_range(builder, lines) as loop:
-            if by_line:
-                numbers = (_load_scalar(builder, x, scalar, loop.index) for x in parameters[3:])
-                w, b = (_spread(builder, number, lanes) for number in numbers)
-            else:
-                w, b = kept[3:]
+    parts = range(0, LANES, lanes)
+    count = 3 if by_line else 5
+    kept = [[_load(builder, x, vector, first) for x in parameters[:count]] for first in parts]
+    with cgutils.for_range(builder, lines) as loop:
+        if by_line:
+            numbers = (_load_scalar(builder, x, scalar, loop.index) for x in parameters[3:])
+            of_line = [_spread(builder, number, lanes) for number in numbers]
+        for first, known in zip(parts, kept, strict=True):
+            high, low, scale, w, b = [*known, *of_line] if by_line else known
             pointer = _pointer(builder, source, vector, first, loop.index, source_row)
             x = builder.load(pointer, typ=vector, align=_size(scalar))
-            x = builder.fsub(builder.fsub(x, kept[0]), kept[1])
-            x = multiply_add_vectors(builder, False, builder.fmul(x, kept[2]), w, b)
+            x = builder.fmul(builder.fsub(builder.fsub(x, high), low), scale)
+            x = multiply_add_vectors(builder, False, x, w, b)
             pointer = _pointer(builder, target, vector, first, loop.index, target_row)
             _store(builder, x, pointer, past)
 
@@ -248,21 +251,24 @@ def _accumulate(builder, scalar, blocks, lines, center, results, step):
     """Run `step` over all lines, with sums in registers; store the sums."""
     lanes = _BYTES // _size(scalar)
     vector, wide = ir.VectorType(scalar, lanes), ir.VectorType(double, lanes)
-    for first in range(0, LANES, lanes):
-        around = None if center is None else _load(builder, center, wide, first)
-        sums = [cgutils.alloca_once_value(builder, ir.Constant(wide, None)) for _ in results]
-        for place in sums:
-            builder.store(ir.Constant(wide, None), place)
-        with cgutils.for_range(builder, lines) as loop:
+    parts = range(0, LANES, lanes)
+    around = [None if center is None else _load(builder, center, wide, first) for first in parts]
+    zero = ir.Constant(wide, None)
+    sums = [[cgutils.alloca_once_value(builder, zero) for _ in results] for _ in parts]
+    for place in itertools.chain(*sums):
+        builder.store(zero, place)
+    with cgutils.for_range(builder, lines) as loop:
+        for first, middle, places in zip(parts, around, sums, strict=True):
             numbers = []
             for block, row in blocks:
                 pointer = _pointer(builder, block, vector, first, loop.index, row)
                 x = builder.load(pointer, typ=vector, align=_size(scalar))
                 numbers.append(builder.fpext(x, wide) if scalar != double else x)
-            found = step(numbers, around, [builder.load(place, typ=wide) for place in sums])
-            for value, place in zip(found, sums, strict=True):
+            found = step(numbers, middle, [builder.load(place, typ=wide) for place in places])
+            for value, place in zip(found, places, strict=True):
                 builder.store(value, place)
-        for place, result in zip(sums, results, strict=True):
+    for first, places in zip(parts, sums, strict=True):
+        for place, result in zip(places, results, strict=True):
             target = _pointer(builder, result, wide, first)
             builder.store(builder.load(place, typ=wide), target, align=8)
 
