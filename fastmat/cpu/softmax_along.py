@@ -14,7 +14,7 @@ from fastmat.cpu.blocking_reductions import CHUNK, PIECE, TASK
 from fastmat.cpu.combine import combine_sums, joined, log_of_sum, write_logs
 from fastmat.cpu.groups import FLOATS, chunk, chunks, softmax_types, threads_for
 from fastmat.cpu.kinds import LOGSUMEXP, SOFTMAX
-from fastmat.cpu.lines import fetch, finish_stores, is_streamed, loaded, own, store
+from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.views import part
@@ -53,8 +53,6 @@ def _groups(args, slot, index):
     for g in range(index * several, min((index + 1) * several, x.shape[0] * x.shape[1])):
         o, i = g // x.shape[1], g % x.shape[1]
         if count == 1 and kind == SOFTMAX:
-            if g + 1 < x.shape[0] * x.shape[1]:
-                fetch(chunk(x, (g + 1) // x.shape[1], (g + 1) % x.shape[1], 0, x.shape))
             _one_chunk(x, out, o, i, buffers, slot)
             continue
         largest, total = _of_chunks(x, o, i, 0, count, buffers, slot)
