@@ -171,9 +171,7 @@ def _normalize(x, ord=2, axis=-1, eps=1e-12, out=None):
             a, b = full(x), full(target)
             parameters = nothing(weight), nothing(bias)
             statistics = full(center), full(factor)
-            call_all(
-                normalize_kernel, a.dtype, (a, *parameters, b, *statistics, kind, rule, eps, 0)
-            )
+            call_all(normalize_kernel, a.dtype, (a, *parameters, b, *statistics, kind, rule, eps))
 
     write = writer(x, out, dtype, joined, run)
 
