@@ -55,6 +55,27 @@ def test_layouts_that_differ(key):
                 check(operation(variant), laid_out(given, layout, (key,)))
 
 
+def spread(x):
+    """The same values with gaps along all axes after the first two: none of them can be joined."""
+    room = np.zeros([n if axis < 2 else 2 * n for axis, n in enumerate(x.shape)], x.dtype)
+    view = room[(slice(None), slice(None), *[slice(None, None, 2)] * (x.ndim - 2))]
+    view[...] = x
+    return view
+
+
+@pytest.mark.parametrize("keys", [("x",), ("cotangent",), ("result",), SHAPED_AS_X], ids=str)
+@pytest.mark.parametrize("dtype", ["f2", "f8"])
+def test_axes_that_cannot_be_joined(dtype, keys):
+    """More axes than kernels have."""
+    for shape in [(2, 4, 3, 5, 7), (1, 6, 4, 4, 4), (2, 3, 2, 3, 2, 3)]:
+        for variant in ALL:
+            given = arguments(variant, values(shape, dtype))
+            for key in set(keys) & arrays(given).keys():
+                if given[key].ndim == len(shape):
+                    given[key] = spread(given[key])
+            check(operation(variant), given)
+
+
 @pytest.mark.parametrize("layout", SAME_VALUES)
 @pytest.mark.parametrize("dtype", [np.dtype("c16"), np.dtype("i4"), np.dtype(bool)], ids=name)
 def test_layouts_of_other_dtypes(dtype, layout):

@@ -165,6 +165,21 @@ def test_own_activation_may_raise(shape):
         layer("layer_norm", values(shape, "f8"), activation=strict)
 
 
+@njit
+def not_zero(y):
+    if y == 0:
+        raise ValueError("a number that is not there")
+    return y
+
+
+@pytest.mark.parametrize("shape", [(3, 16), (70, 16), (3, 2000)], ids=str)
+def test_own_activation_sees_no_other_numbers(shape):
+    """Groups beside each other are computed in blocks, which may have room for more of them."""
+    x = values(shape, "f8")
+    assert bits(fm.layer_norm(x, axis=1, activation=not_zero)) == bits(fm.layer_norm(x, axis=1))
+    assert bits(fm.layer_norm(x, axis=0, activation=not_zero)) == bits(fm.layer_norm(x, axis=0))
+
+
 def test_bad_input():
     x, out = values((4, 5), "f8"), np.full((4, 5), 7.0)
     for error, words, keywords in (
@@ -184,6 +199,8 @@ def test_bad_input():
         assert (out == 7).all()
     with pytest.raises(TypeError, match="out is ndarray; with a residual it must be a pair"):
         fm.layer_norm(x, 5, residual=x, out=out)
+    with pytest.raises(ValueError, match="out has two arrays that overlap"):
+        fm.layer_norm(x, 5, residual=x, out=(out, out[::-1]))
     with pytest.raises(ValueError, match="out has shape"):
         fm.layer_norm(x, 5, residual=x, out=(out, out[1:]))
     assert (out == 7).all()

@@ -33,8 +33,9 @@ def relu(
 ):
     """max(x, 0)"""
     y = packed(x)
+    zero = y.dtype.type(0)
     for j in range(y.shape[0]):
-        y[j] = 0 if y[j] < 0 else y[j]
+        y[j] = zero if y[j] < zero else y[j]
 
 
 @kernel(map_types, COMPUTED)
@@ -54,8 +55,9 @@ def silu(
 ):
     """x / (1 + exp(-x))"""
     y = packed(x)
+    one = y.dtype.type(1)
     for j in range(y.shape[0]):
-        y[j] /= 1 + exp(-y[j])
+        y[j] /= one + exp(-y[j])
 
 
 NAMED = {"relu": relu, "gelu": gelu, "silu": silu}
@@ -86,7 +88,7 @@ def address_of(activation, dtype):
 def user_map(function, decorator):
     """The map for a user's function: where that divides by zero, it gets what arrays get."""
     options = {**function.targetoptions, "error_model": "numpy"}
-    of_number = numba.jit(**options)(function.py_func)
+    of_number = numba.jit(locals=function.locals, **options)(function.py_func)
 
     def map_numbers(x):
         y = packed(x)

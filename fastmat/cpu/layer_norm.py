@@ -3,7 +3,7 @@
 from fastmat.core.compile import call_on_demand, kernel
 from fastmat.cpu.addition import add
 from fastmat.cpu.blocking_reductions import LANES, SUMMED
-from fastmat.cpu.groups import FLOATS, groups_of, normalize_sum_types
+from fastmat.cpu.groups import FLOATS, groups_of, is_across, normalize_sum_types
 from fastmat.cpu.normalization import normalize, normalize_and_map
 
 
@@ -24,7 +24,8 @@ def normalize_sum(
 ):
     """total = x + residual, and that normalized: so many groups at once as stay in the cache."""
     inner, n = x.shape[1], x.shape[2] * x.shape[3] * x.shape[4]
-    wide = min(inner, max(LANES, SUMMED // n // LANES * LANES))
+    wide = max(1, SUMMED // n)
+    wide = min(inner, max(LANES, wide // LANES * LANES) if is_across(x) else wide)
     deep = max(1, SUMMED // (n * wide))
     for o in range(0, x.shape[0], deep):
         for i in range(0, inner, wide):

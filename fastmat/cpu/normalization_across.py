@@ -124,7 +124,7 @@ def _blocks(args, slot, index):
             for k in range(width):
                 center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
         normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers, alike)
-        mapped(activation, part(numbers, 0, n * LANES))
+        _map_block(activation, numbers, n, width)
         store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
     finish_stores(out)
 
@@ -166,9 +166,19 @@ def _write_blocks(args, slot, index):
     else:
         load_block(x, *at, numbers)
         normalize_block(x, weight, bias, *at, centers, factors, numbers, False)
-        mapped(activation, part(numbers, 0, lines * LANES))
+        _map_block(activation, numbers, lines, width)
         store_block(numbers, out, *at, is_streamed(out))
     finish_stores(out)
+
+
+@always_inlined
+def _map_block(activation, block, lines, width):
+    """Apply a map to the groups that are there: a user's function must not see any others."""
+    if width == LANES:
+        mapped(activation, part(block, 0, lines * LANES))
+    else:
+        for j in range(lines):
+            mapped(activation, part(block, j * LANES, j * LANES + width))
 
 
 @always_inlined

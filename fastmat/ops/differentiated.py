@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmat.core.arrays import Array, as_array, like
+from fastmat.core.arrays import Array, as_array, like, native
 from fastmat.core.dtypes import kernel_name
 from fastmat.cpu.kinds import CENTERED, GIVEN
+from fastmat.ops.groups import ScatteredError, grouped
 from fastmat.ops.normalized import parameter
 from fastmat.ops.statistics import (
     Axes,
@@ -45,7 +46,7 @@ def statistic(given: Any, name: str, shape: tuple[int, ...], kept: tuple[int, ..
         raise TypeError(f"{name} has dtype {array.dtype}; it must be float64")
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; it must have {shape}")
-    return np.ascontiguousarray(array, np.float64).reshape(kept)
+    return np.ascontiguousarray(native(array), np.float64).reshape(kept)
 
 
 def kept_shape(array: Array, axes: Axes) -> tuple[int, ...]:
@@ -100,13 +101,20 @@ def gradients(
 def together(
     inputs: list[Array], axes: Axes, target: Array, sums: list[Array], kind: int, eps: float = 0.0
 ) -> bool:
-    """Write all gradients in one pass over memory, if that is possible."""
+    """Write all gradients in one pass over memory, if that is possible.
+
+    Sums have the shape of the weight, so they cannot follow it into copies of scattered axes.
+    """
     entry = entry_of("gradients", "gradient", inputs[0].dtype)
     done = np.zeros(1, np.intp)
-    for x, g, *rest in views_of(axes, inputs, [target], sums):
-        entry(g, x, *rest, *([] if sums else [_UNWANTED, _UNWANTED]), kind, eps, done)
-        if not done[0]:
-            return False
+    views = grouped(axes, *inputs, target, *sums) if sums else views_of(axes, inputs, [target])
+    try:
+        for x, g, *rest in views:
+            entry(g, x, *rest, *([] if sums else [_UNWANTED, _UNWANTED]), kind, eps, done)
+            if not done[0]:
+                return False
+    except ScatteredError:
+        return False
     return True
 
 
@@ -151,6 +159,7 @@ def channel_gradients(
     statistics: tuple[Array, Array],
     target: Array,
     own: bool,
+    wanted: bool,
     groups: int = 0,
 ) -> tuple[Array, Array]:
     """The same where the numbers of a channel share a weight: by the sums of each channel.
@@ -161,8 +170,9 @@ def channel_gradients(
     shape = statistics[0].shape
     first, second = np.zeros(shape), np.zeros(shape)
     if array.size:
-        one = no_weight(array)
-        add_up(cotangent, array, axes, one, statistics, first, second, CENTERED)
+        if own or wanted:
+            one = no_weight(array)
+            add_up(cotangent, array, axes, one, statistics, first, second, CENTERED)
         count = array.size // first.size * (shape[1] // groups if groups else 1)
         share = weight.astype(np.float64) * (1 / count if own else 0)
         flow = _of_groups(first * share, groups), _of_groups(second * share, groups)

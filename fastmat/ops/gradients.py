@@ -220,7 +220,8 @@ def group_norm_vjp(
         center, factor = (np.repeat(part[:, :, 0], channels // groups, 1) for part in statistics)
         places = tuple(range(2, array.ndim))
         own = center, factor
-        found = channel_gradients(g, array, places, w, own, target, True, groups)
+        wanted = weight is not None
+        found = channel_gradients(g, array, places, w, own, target, True, wanted, groups)
     return delivered_gradients(target, out, x, weight, (channels,), found)
 
 
@@ -274,7 +275,8 @@ def instance_norm_vjp(
     kind = CENTERED if use_input_stats else GIVEN
     inputs, found = [array, g, w, *statistics], (np.zeros(w.shape), np.zeros(w.shape))
     if array.size and not together(inputs, axes, target, list(found), kind):
-        found = channel_gradients(g, array, axes, w, statistics, target, use_input_stats)
+        wanted = weight is not None
+        found = channel_gradients(g, array, axes, w, statistics, target, use_input_stats, wanted)
     return delivered_gradients(target, out, x, weight, (channels,), found)
 
 
@@ -328,7 +330,8 @@ def batch_norm_vjp(
     statistics = statistic(mean, "mean", shape, kept), statistic(rstd, "rstd", shape, kept)
     target = target_of_gradient(out, array, g, [w, *statistics])
     axes = (0, *range(2, array.ndim))
-    found = channel_gradients(g, array, axes, w, statistics, target, training)
+    wanted = weight is not None
+    found = channel_gradients(g, array, axes, w, statistics, target, training, wanted)
     return delivered_gradients(target, out, x, weight, shape, found)
 
 

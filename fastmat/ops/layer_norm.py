@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastmat.core.arrays import Array
 from fastmat.cpu.kinds import MEAN_SPREAD, MOMENTS, SQUARES
 from fastmat.ops.activations import map_address
@@ -65,7 +67,7 @@ def layer_norm(
         Added to `x` before all else, of the same shape; the sum is returned, too.
     activation
         Applied to the result: ``"relu"``, ``"gelu"``, ``"silu"``, or a function of one number
-        compiled by `numba.njit`.
+        compiled by `numba.njit`, in which a division by zero gives what it gives in arrays.
     out
         Where to store the result; may be `x` itself, or overlap any argument. With `residual` a
         pair of such arrays or None, for result and sum; the sum may be `residual` itself.
@@ -225,6 +227,9 @@ def _sum_normalized(
     if out is not None and not (isinstance(out, tuple | list) and len(out) == 2):
         raise TypeError(f"out is {type(out).__name__}; with a residual it must be a pair of arrays")
     for_result, for_sum = out or (None, None)
+    given = [np.asarray(part) for part in (for_result, for_sum) if part is not None]
+    if len(given) == 2 and np.may_share_memory(*given):
+        raise ValueError("out has two arrays that overlap; result and sum need one each")
     target = target_for(for_result, array, (added, *parameters, for_sum))
     total = target_for(for_sum, added, (array, *parameters, for_result))
     center, factor = empty_statistics(array, axes, keep)

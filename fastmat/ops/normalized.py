@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmat.core.arrays import Array, as_array
+from fastmat.core.arrays import Array, as_array, native
 from fastmat.core.dtypes import DType, kernel_name
 from fastmat.cpu.kinds import MOMENTS, ROOT_NORM, SQUARES
 from fastmat.ops.groups import normalized_axes
@@ -227,7 +227,7 @@ def parameter(array: Array, axes: Axes, given: Any, name: str, lengths: Axes) ->
     if found.shape != lengths:
         raise ValueError(f"{name} has shape {found.shape}; it must have {lengths}")
     shape = [n if i in axes else 1 for i, n in enumerate(array.shape)]
-    return np.ascontiguousarray(found, compute).reshape(shape)
+    return np.ascontiguousarray(native(found), compute).reshape(shape)
 
 
 def channels_of(array: Array) -> int:

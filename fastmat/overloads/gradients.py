@@ -194,7 +194,7 @@ def _rms_norm_vjp(cotangent, x, rstd, normalized_shape=None, weight=None, axis=N
     return rms_norm_vjp
 
 
-def _by_channels(slots, statistics_axes, own):
+def _by_channels(slots, statistics_axes, own, wanted):
     """A function that finds all gradients by the sums of each channel.
 
     Its arguments are (x, g, weight, center, factor, target, by weight, by bias, groups), as of
@@ -208,7 +208,8 @@ def _by_channels(slots, statistics_axes, own):
         one = np.ones((1, 1, 1, 1, 1), a.dtype)
         first, second = np.zeros(center.shape), np.zeros(center.shape)
         views = per_sum(center), per_sum(factor)
-        call_all(sums, a.dtype, (c, a, one, *views, per_sum(first), per_sum(second), CENTERED))
+        if own or wanted:
+            call_all(sums, a.dtype, (c, a, one, *views, per_sum(first), per_sum(second), CENTERED))
         channels = x.shape[1]
         rows, rows2 = first.reshape(-1, channels), second.reshape(-1, channels)
         wide = channels // groups if groups else 1
@@ -241,7 +242,7 @@ def _group_norm_vjp(cotangent, x, num_groups, mean, rstd, weight=None, out=None)
     read_cotangent = cotangent_reader(cotangent, x, dtype, joined)
     read_mean, read_rstd = statistic_reader(mean, "mean", 2), statistic_reader(rstd, "rstd", 2)
     together = _in_one_pass(slots, (1, 2), (0, 1), CENTERED)
-    apart = _by_channels(channel_slots, (0, 1), True)
+    apart = _by_channels(channel_slots, (0, 1), True, given(weight))
 
     @inlined
     def run(arguments, extra, target):
@@ -296,7 +297,7 @@ def _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, statistics_ax
     else:
         together = inlined(lambda x, g, w, statistics, target, by_weight, by_bias, eps: False)
         shape_of = inlined(lambda x: (x.shape[1],))
-    apart = _by_channels(slots, statistics_axes, own)
+    apart = _by_channels(slots, statistics_axes, own, given(weight))
 
     @inlined
     def run(arguments, extra, target):

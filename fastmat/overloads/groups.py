@@ -232,7 +232,9 @@ def _one_of_pair(out, ndim, dtype, joined, full):
     def itself(out, x, arguments, other):
         if out.shape != x.shape:
             raise ValueError("out has another shape than the result")
-        if _clashes(arguments, out) or _meets(other, out):
+        if _meets(other, out):
+            raise ValueError("out has two arrays that overlap; result and sum need one each")
+        if _clashes(arguments, out):
             return out, full(np.empty(x.shape, item))
         return out, full(out)
 
