@@ -63,7 +63,8 @@ def cluster_norm(
     rng
         The seed of k-means: an integer from 0 to 2**64 - 1, a `numpy.random.Generator`, from
         which one integer is drawn, whatever else `numpy.random.default_rng` takes, or None for a
-        seed from the operating system. Not used where `clusters` is an array.
+        seed from the operating system (inside njit, from Numba's `np.random`). Not used where
+        `clusters` is an array.
     out
         Where to store the result; may be `x` itself, or overlap any argument.
     return_stats
@@ -84,13 +85,14 @@ def cluster_norm(
     Notes
     -----
     Statistics are held in float64: see `fastmat.moments`. NaN and infinities stay in their feature
-    of their cluster. A cluster of one row has the variance 0, so that its row becomes `bias`; a
-    cluster without rows has NaN for mean and rstd, and touches nothing.
+    of their cluster. A cluster of one row has the variance 0, so that its row becomes `bias` (NaN
+    if `eps` is 0, too); a cluster without rows has NaN for mean and rstd, and touches nothing.
 
     k-means starts by greedy k-means++ [1]_ and moves centers by at most 300 of Lloyd's
-    iterations [2]_, as scikit-learn does. Rows at the same distance from two centers go to the
-    lower label. A center that loses all of its rows stays where it is, so a cluster may be empty.
-    The same seed gives the same labels at any number of threads, and in compiled code.
+    iterations [2]_, as scikit-learn does. Rows that are at the same distance from two centers, as
+    far as rounding tells, go to the lower label. A center that loses all of its rows stays where it
+    is, so a cluster may be empty. The same seed gives the same labels at any number of threads, and
+    in compiled code.
 
     References
     ----------
@@ -166,8 +168,9 @@ def cluster_norm_vjp(
 
     Notes
     -----
-    All is computed in float64 and rounded once. The row of a cluster of one row has the gradient
-    0, because its result does not depend on it.
+    Computed in float64, and rounded to the dtype that is computed in (float32 for 16-bit floats)
+    and that of the result. The row of a cluster of one row has the gradient 0, because its result
+    does not depend on it; NaN if `eps` was 0, and then those by the weight are NaN, too.
 
     Examples
     --------
