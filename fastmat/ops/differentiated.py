@@ -173,9 +173,12 @@ def channel_gradients(
         if own or wanted:
             one = no_weight(array)
             add_up(cotangent, array, axes, one, statistics, first, second, CENTERED)
-        count = array.size // first.size * (shape[1] // groups if groups else 1)
-        share = weight.astype(np.float64) * (1 / count if own else 0)
-        flow = _of_groups(first * share, groups), _of_groups(second * share, groups)
+        flow = np.zeros(shape), np.zeros(shape)
+        if own:
+            count = array.size // first.size * (shape[1] // groups if groups else 1)
+            share = weight.astype(np.float64) * (1 / count)
+            with np.errstate(invalid="ignore"):  # infinities become NaN
+                flow = _of_groups(first * share, groups), _of_groups(second * share, groups)
         kind = CENTERED if own else GIVEN
         write(cotangent, array, axes, weight, statistics, flow, target, kind)
     return second.sum(0), first.sum(0)
