@@ -228,7 +228,7 @@ def _sum_normalized(
         raise TypeError(f"out is {type(out).__name__}; with a residual it must be a pair of arrays")
     for_result, for_sum = out or (None, None)
     given = [np.asarray(part) for part in (for_result, for_sum) if part is not None]
-    if len(given) == 2 and np.may_share_memory(*given):
+    if len(given) == 2 and np.may_share_memory(given[0], given[1]):
         raise ValueError("out has two arrays that overlap; result and sum need one each")
     target = target_for(for_result, array, (added, *parameters, for_sum))
     total = target_for(for_sum, added, (array, *parameters, for_result))
