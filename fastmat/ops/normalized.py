@@ -24,6 +24,8 @@ from fastmat.ops.statistics import (
     views_of,
 )
 
+WRITTEN_OUT = 1 << 14  # numbers of a parameter that is not given
+
 
 class Normalized(NamedTuple):
     """A result with the statistics it was made with."""
@@ -209,11 +211,16 @@ def parameters_for(array: Array, axes: Axes, weight: Any, bias: Any, lengths: Ax
     one, zero = no_parameters(array)
     if weight is None and bias is None:
         return [one, zero]
-    shape = bias.shape if weight is None else weight.shape
     return [
-        np.broadcast_to(one, shape).copy() if weight is None else weight,
-        np.broadcast_to(zero, shape).copy() if bias is None else bias,
+        _repeated(one, bias.shape) if weight is None else weight,
+        _repeated(zero, weight.shape) if bias is None else bias,
     ]
+
+
+def _repeated(single: Array, shape: Axes) -> Array:
+    """A parameter that is not given: written out only where that takes no time."""
+    found = np.broadcast_to(single, shape)
+    return found.copy() if found.size <= WRITTEN_OUT else found
 
 
 def parameter(array: Array, axes: Axes, given: Any, name: str, lengths: Axes) -> Array | None:
