@@ -115,7 +115,7 @@ def test_bad_arguments():
         summed(x, residual[1:], weight, weight)
     with pytest.raises(ValueError, match="out has another shape than the result"):
         into(x, residual, weight, np.empty((2, 33)), None)
-    with pytest.raises(ValueError, match="out has two arrays that overlap"):
+    with pytest.raises(ValueError, match="out is the same array twice"):
         into(x, residual, weight, x, x)
     with pytest.raises(numba.TypingError, match="residual has 1 dimensions; x has 2"):
         summed(x, residual[0], weight, weight)

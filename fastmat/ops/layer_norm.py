@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastmat.core.arrays import Array
 from fastmat.cpu.kinds import MEAN_SPREAD, MOMENTS, SQUARES
 from fastmat.ops.activations import map_address
@@ -227,9 +225,8 @@ def _sum_normalized(
     if out is not None and not (isinstance(out, tuple | list) and len(out) == 2):
         raise TypeError(f"out is {type(out).__name__}; with a residual it must be a pair of arrays")
     for_result, for_sum = out or (None, None)
-    given = [np.asarray(part) for part in (for_result, for_sum) if part is not None]
-    if len(given) == 2 and np.may_share_memory(given[0], given[1]):
-        raise ValueError("out has two arrays that overlap; result and sum need one each")
+    if for_result is not None and for_result is for_sum:
+        raise ValueError("out is the same array twice; result and sum need one each")
     target = target_for(for_result, array, (added, *parameters, for_sum))
     total = target_for(for_sum, added, (array, *parameters, for_result))
     center, factor = empty_statistics(array, axes, keep)

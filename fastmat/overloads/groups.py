@@ -232,9 +232,9 @@ def _one_of_pair(out, ndim, dtype, joined, full):
     def itself(out, x, arguments, other):
         if out.shape != x.shape:
             raise ValueError("out has another shape than the result")
-        if _meets(other, out):
-            raise ValueError("out has two arrays that overlap; result and sum need one each")
-        if _clashes(arguments, out):
+        if _is_same(other, out):
+            raise ValueError("out is the same array twice; result and sum need one each")
+        if _clashes(arguments, out) or _meets(other, out):
             return out, full(np.empty(x.shape, item))
         return out, full(out)
 
@@ -246,6 +246,17 @@ def _one_of_pair(out, ndim, dtype, joined, full):
         return target
 
     return itself, delivered
+
+
+def _is_same(other, out):
+    raise TypeError("only for compiled code")
+
+
+@overload(_is_same)
+def _is_same_array(other, out):
+    if not given(other):
+        return lambda other, out: False
+    return lambda other, out: other.ctypes.data == out.ctypes.data and other.strides == out.strides
 
 
 def _meets(other, out):
