@@ -134,6 +134,18 @@ def test_parameters_follow_the_order_of_the_dimensions():
     assert [bits(part) for part in parts] == [bits(part) for part in turned]
 
 
+@pytest.mark.parametrize("shape", [(3, 4, 6), (70, 2, 5), (200, 8, 4), (5, 6, 2, 2), (9, 4, 3)])
+def test_weights_of_channels_in_short_groups(shape):
+    """Groups computed beside each other, with a weight for several of their numbers."""
+    x, weight = values(shape, "f8"), values(shape[1], "f8", 1)
+    for groups in {1, 2, shape[1]}:
+        check(
+            "group_norm",
+            arguments_for("group_norm", x, None, {"num_groups": groups, "weight": weight}),
+        )
+    check("instance_norm", arguments_for("instance_norm", x, None, {"weight": weight}))
+
+
 @pytest.mark.parametrize("variant", [v for v in NORMAL if v != "group_norm 1"])
 def test_without_a_weight(variant):
     """There are no gradients of weight and bias then; that of x is as for a weight of ones."""

@@ -64,8 +64,9 @@ def is_across(x):
 def is_fused(x, weight):
     """Whether gradients by x, weight and bias are found together, in one pass over memory."""
     n = x.shape[2] * x.shape[3] * x.shape[4]
-    if is_across(x):
-        return n <= FUSED_LINES and weight.shape[0] == 1 and weight.shape[1] == 1
+    if is_across(x):  # lines have either a weight each, or one together
+        by_line = weight.shape[0] == 1 and weight.shape[1] == 1 and weight.size in (1, n)
+        return n <= FUSED_LINES and by_line
     return n <= FUSED
 
 
