@@ -37,8 +37,10 @@ from numba.extending import intrinsic, models, register_model, typeof_impl
 
 from fastmat.core.cache import KernelCache
 from fastmat.core.dtypes import kernel_name
-from fastmat.core.mathfn import NUMBA_DTYPES
+from fastmat.core.mathfn import NUMBA_DTYPES, UNSIGNED
 from fastmat.core.process import settle
+
+_DTYPES = NUMBA_DTYPES | UNSIGNED
 
 Signature = Callable[[types.Type], tuple[types.Type, ...]]
 
@@ -101,7 +103,7 @@ class Kernel:
         """Compile the specialization for the dtype of this name, or load it from the disk."""
         with global_compiler_lock:
             if name not in self._loaded:
-                signature = self.signature(NUMBA_DTYPES[name])
+                signature = self.signature(_DTYPES[name])
                 self.dispatcher._cache = KernelCache(self.dispatcher.py_func, name)
                 with _no_collection():
                     self.dispatcher.compile(signature)
@@ -138,11 +140,11 @@ class Kernel:
 
     def numba_dtypes(self) -> list[types.Type]:
         """The dtypes that the kernel can be compiled for, as Numba knows them."""
-        return [NUMBA_DTYPES[name] for name in self.dtypes]
+        return [_DTYPES[name] for name in self.dtypes]
 
     def arguments(self, name: str) -> str:
         """The types of the arguments, in words, for the dtype of this name."""
-        return str(self.signature(NUMBA_DTYPES[name]))
+        return str(self.signature(_DTYPES[name]))
 
     def symbol(self, name: str) -> str:
         """What the specialization for the dtype of this name is called in machine code."""
@@ -210,7 +212,7 @@ def call_on_demand(typingctx, kernel, element, args):  # type: ignore[no-untyped
 @intrinsic
 def address_of(typingctx, kernel, element):  # type: ignore[no-untyped-def]
     """The address of a kernel's specialization for a dtype, in a user's function."""
-    name = next(name for name, dtype in NUMBA_DTYPES.items() if dtype == element.dtype)
+    name = next(name for name, dtype in _DTYPES.items() if dtype == element.dtype)
     wanted = kernel.kernel.signature(element.dtype)
 
     def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
@@ -224,6 +226,27 @@ def address_of(typingctx, kernel, element):  # type: ignore[no-untyped-def]
     return types.intp(kernel, element), codegen
 
 
+@intrinsic
+def call_at(typingctx, address, args):  # type: ignore[no-untyped-def]
+    """Call the function at this address, which takes arguments of just these types."""
+    wanted = tuple(types.intp if isinstance(x, types.Integer) else x for x in args)
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
+        convention = context.call_conv
+        function_type = convention.get_function_type(types.void, wanted)
+        function = builder.inttoptr(values[0], function_type.as_pointer())
+        given = cgutils.unpack_tuple(builder, values[1], len(args))
+        passed = [
+            context.cast(builder, value, got, want)
+            for value, got, want in zip(given, args, wanted, strict=True)
+        ]
+        status, _ = convention.call_function(builder, function, types.void, wanted, passed)
+        raise_failure(context, builder, status)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, args), codegen
+
+
 def _calling(
     typingctx: Any,
     kernel: Any,
@@ -233,7 +256,7 @@ def _calling(
     lookup: Callable[..., Any],
 ) -> Any:
     """Signature and code of the call of a kernel that `prepare` gets ready and `lookup` finds."""
-    name = next(name for name, dtype in NUMBA_DTYPES.items() if dtype == element.dtype)
+    name = next(name for name, dtype in _DTYPES.items() if dtype == element.dtype)
     wanted = kernel.kernel.signature(element.dtype)
     for got, want in zip(args, wanted, strict=True):
         if typingctx.can_convert(got, want) is None:
