@@ -1,6 +1,7 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
 from fastmat.core.threads import threads
+from fastmat.ops import masks
 from fastmat.ops.cluster_norm import cluster_norm, cluster_norm_vjp
 from fastmat.ops.gradients import (
     batch_norm_vjp,
@@ -19,6 +20,7 @@ from fastmat.ops.normalization import (
     instance_norm,
     normalize,
 )
+from fastmat.ops.semirings import Semiring, modular
 from fastmat.ops.softmax import (
     log_softmax,
     log_softmax_vjp,
@@ -32,6 +34,7 @@ from fastmat.ops.transpose import matrix_transpose, transpose
 __version__ = "0.1.0"
 
 __all__ = [
+    "Semiring",
     "batch_norm",
     "batch_norm_vjp",
     "cluster_norm",
@@ -46,9 +49,11 @@ __all__ = [
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "masks",
     "matmul",
     "matrix_transpose",
     "matvec",
+    "modular",
     "moments",
     "normalize",
     "normalize_vjp",

@@ -40,7 +40,7 @@ from fastmat.core.dtypes import kernel_name
 from fastmat.core.mathfn import NUMBA_DTYPES, UNSIGNED
 from fastmat.core.process import settle
 
-_DTYPES = NUMBA_DTYPES | UNSIGNED
+KERNEL_DTYPES = NUMBA_DTYPES | UNSIGNED
 
 Signature = Callable[[types.Type], tuple[types.Type, ...]]
 
@@ -103,7 +103,7 @@ class Kernel:
         """Compile the specialization for the dtype of this name, or load it from the disk."""
         with global_compiler_lock:
             if name not in self._loaded:
-                signature = self.signature(_DTYPES[name])
+                signature = self.signature(KERNEL_DTYPES[name])
                 self.dispatcher._cache = KernelCache(self.dispatcher.py_func, name)
                 with _no_collection():
                     self.dispatcher.compile(signature)
@@ -140,11 +140,11 @@ class Kernel:
 
     def numba_dtypes(self) -> list[types.Type]:
         """The dtypes that the kernel can be compiled for, as Numba knows them."""
-        return [_DTYPES[name] for name in self.dtypes]
+        return [KERNEL_DTYPES[name] for name in self.dtypes]
 
     def arguments(self, name: str) -> str:
         """The types of the arguments, in words, for the dtype of this name."""
-        return str(self.signature(_DTYPES[name]))
+        return str(self.signature(KERNEL_DTYPES[name]))
 
     def symbol(self, name: str) -> str:
         """What the specialization for the dtype of this name is called in machine code."""
@@ -212,7 +212,7 @@ def call_on_demand(typingctx, kernel, element, args):  # type: ignore[no-untyped
 @intrinsic
 def address_of(typingctx, kernel, element):  # type: ignore[no-untyped-def]
     """The address of a kernel's specialization for a dtype, in a user's function."""
-    name = next(name for name, dtype in _DTYPES.items() if dtype == element.dtype)
+    name = next(name for name, dtype in KERNEL_DTYPES.items() if dtype == element.dtype)
     wanted = kernel.kernel.signature(element.dtype)
 
     def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
@@ -256,7 +256,7 @@ def _calling(
     lookup: Callable[..., Any],
 ) -> Any:
     """Signature and code of the call of a kernel that `prepare` gets ready and `lookup` finds."""
-    name = next(name for name, dtype in _DTYPES.items() if dtype == element.dtype)
+    name = next(name for name, dtype in KERNEL_DTYPES.items() if dtype == element.dtype)
     wanted = kernel.kernel.signature(element.dtype)
     for got, want in zip(args, wanted, strict=True):
         if typingctx.can_convert(got, want) is None:

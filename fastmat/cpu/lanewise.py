@@ -158,9 +158,7 @@ def loop(builder, count, lanes, body):
 
 def resolved(typingctx, function, arguments, what, wanted):
     """Signature of a scalar function, whose result must be convertible to the type `wanted`."""
-    signature = typingctx.resolve_function_type(function, arguments, {})
-    if signature is None:
-        raise errors.TypingError(f"{what} is not defined for {', '.join(map(str, arguments))}")
+    signature = function.get_call_type(typingctx, arguments, {})
     got = types.unliteral(signature.return_type)
     castable = isinstance(got, types.Number | types.Boolean) and np.can_cast(
         as_dtype(got), as_dtype(wanted), "same_kind"
@@ -395,7 +393,8 @@ def map_tile(
     dtype = element.dtype
     kind = number(dtype)
     extra = [member.dtype for member in extra_types]
-    called = resolved(typingctx, function, (kind, *extra), "epilogue", kind)
+    scalar = scalar_function(function)
+    called = resolved(typingctx, scalar, (kind, *extra), "epilogue", kind)
     tile = blocking.tile(signed(dtype))
     signature = types.void(function, element, extra_types, *[types.intp] * 8)
 
@@ -418,7 +417,7 @@ def map_tile(
 
             def one(column):
                 values = [lanes.get(numbers, column), *(x.get(column) for x in readers)]
-                value = apply(context, builder, function, called, kind, values)
+                value = apply(context, builder, scalar, called, kind, values)
                 lanes.set(value, numbers, column)
 
             lanes.each(one)
@@ -439,7 +438,9 @@ class _Extra:
         self.size = context.get_abi_sizeof(self.stored)
         item, j, self.cols = at
         first, item_step, self.row_step, self.column_step = (
-            builder.load(builder.gep(table, [ir.Constant(i64, 4 * index + word)], source_etype=i64), typ=i64)
+            builder.load(
+                builder.gep(table, [ir.Constant(i64, 4 * index + word)], source_etype=i64), typ=i64
+            )
             for word in range(4)
         )
         offset = builder.add(builder.mul(item, item_step), builder.mul(j, self.column_step))

@@ -24,6 +24,35 @@ def is_kept(kept, i, j):
 
 
 @inlined
+def write_kept(
+    kept,
+    i0,  # row and column of the first flag
+    j0,
+    flags,  # out (rows, cols or more): 1 where an entry is kept
+    rows,
+    cols,
+):
+    """Write the part of a mask that lies on a tile."""
+    blocks, height, width, lower, upper = kept
+    for i in range(rows):
+        row, q = blocks[(i0 + i) // height], j0 // width
+        if width == 1:
+            for j in range(cols):
+                flags[i, j] = widen(row[q + j])
+        else:
+            j = 0
+            while j < cols:
+                after = min(cols, (q + 1) * width - j0)
+                flag = widen(row[q])
+                for t in range(j, after):
+                    flags[i, t] = flag
+                j, q = after, q + 1
+        first, last = i0 + i - lower - j0, i0 + i + upper - j0
+        for j in range(cols):
+            flags[i, j] &= (first <= j) & (j <= last)
+
+
+@inlined
 def kept_in(
     kept,
     i0,  # rows i0 to i1 - 1, columns j0 to j1 - 1

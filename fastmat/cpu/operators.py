@@ -4,12 +4,16 @@
 added up stands on the left, so that products that are NaN are left out, as in GraphBLAS.
 """
 
+import math
+
 import numpy as np
 from numba import types
 
-from fastmat.core.elementary import exp, log, select
+from fastmat.core.elementary import erf, exp, log, select
 from fastmat.core.inline import operator, overload
 from fastmat.core.mathfn import number
+
+_ROOT_HALF = math.sqrt(0.5)
 
 
 @operator
@@ -99,6 +103,40 @@ def _log_add_exp(x, y):
     return larger + (log(whole) + (part - (whole - one)) / whole)
 
 
+@operator
+def relu(x):
+    """max(x, 0); NaN stays."""
+    return type(x)(0) if x < 0 else x
+
+
+@operator
+def gelu(x):
+    """x * (1 + erf(x / sqrt(2))) / 2"""
+    half = type(x)(0.5)
+    return x * (half + half * erf(x * type(x)(_ROOT_HALF)))
+
+
+@operator
+def silu(x):
+    """x / (1 + exp(-x))"""
+    return x / (type(x)(1) + exp(-x))
+
+
+@operator
+def _relu_of_sum(x, y):
+    return relu(x + y)
+
+
+@operator
+def _gelu_of_sum(x, y):
+    return gelu(x + y)
+
+
+@operator
+def _silu_of_sum(x, y):
+    return silu(x + y)
+
+
 OPERATORS = {
     "plus": _plus,
     "times": _times,
@@ -114,6 +152,12 @@ OPERATORS = {
     "squared_difference": _squared_difference,
     "absolute_difference": _absolute_difference,
     "log_add_exp": _log_add_exp,
+    "relu": relu,
+    "gelu": gelu,
+    "silu": silu,
+    "relu_of_sum": _relu_of_sum,
+    "gelu_of_sum": _gelu_of_sum,
+    "silu_of_sum": _silu_of_sum,
 }
 
 

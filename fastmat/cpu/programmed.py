@@ -24,7 +24,8 @@ from fastmat.cpu.blocking import (
     tile_cols,
     tile_rows,
 )
-from fastmat.cpu.masks import ALL, KEPT, NONE, is_kept, kept_in
+from fastmat.cpu.lines import is_packed, line, packed
+from fastmat.cpu.masks import ALL, KEPT, NONE, SOME, is_kept, kept_in, write_kept
 from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch, sum_dtype
@@ -59,7 +60,11 @@ def programmed(
     if count * m * n == 0:
         return
     blocks, height, width, lower, upper = kept
-    a_items, b_items, c_items = stack(a, count, a_step), stack(b, count, b_step), stack(c, count, c_step)
+    a_items, b_items, c_items = (
+        stack(a, count, a_step),
+        stack(b, count, b_step),
+        stack(c, count, c_step),
+    )
     masks = stack(blocks, count, mask_step)
     work = m * n * max(k, 1)
     threads = num_threads() if count * work > SERIAL_WORK else 1
@@ -97,9 +102,7 @@ def _rounded_to_dtype(a, b, c, program, kept, fill, extras, item, threads):
     if accumulator(c.dtype) == c.dtype:
 
         def rounded(a, b, c, program, kept, fill, extras, item, threads):
-            call_on_demand(
-                blocked, a.dtype, (a, b, c, program, kept, fill, extras, item, threads)
-            )
+            call_on_demand(blocked, a.dtype, (a, b, c, program, kept, fill, extras, item, threads))
 
     else:
 
@@ -181,6 +184,7 @@ def blocked(
     b_packed = scratch(n_max * k_max * scalars, scalar)
     own = scratch((threads, height * k_max * scalars), scalar)
     edges = scratch((threads, rows, cols), c.dtype)
+    flags = scratch((threads, rows, cols), types.uint8)
     for j in range(0, n, n_max):
         z = part(c, 0, m, j, j + n_max)
         panels = ceil_div(z.shape[1], cols)
@@ -190,7 +194,7 @@ def blocked(
             x, y = part(a, 0, m, p, p + k_max), part(b, p, p + k_max, j, j + n_max)
             parallel_for(_pack_columns, panels, threads, (transposed(y), cols, b_packed, states, j))
             step = (p > 0, p + k_max >= k, j, item, height, width)
-            args = (x, b_packed, z, step, program, kept, fill, extras, states, own, edges)
+            args = (x, b_packed, z, step, program, kept, fill, extras, states, own, edges, flags)
             parallel_for(_row_block, tasks, threads, args)
 
 
@@ -235,7 +239,7 @@ def _pack_repeated(source, width, panel):
 @task
 def _row_block(args, slot, index):
     """A block of rows of c: its rows of a are packed, then multiplied with all of packed b."""
-    a, b_packed, c, step, program, kept, fill, extras, states, own, edges = args
+    a, b_packed, c, step, program, kept, fill, extras, states, own, edges, flags = args
     accumulate, last, j_first, item, height, width = step
     rows, cols, k = tile_rows(a.dtype), tile_cols(a.dtype), a.shape[1]
     across = ceil_div(c.shape[1], width)
@@ -256,9 +260,9 @@ def _row_block(args, slot, index):
         right = b_packed.ctypes.data + j * k * parts(a.dtype) * size
         target = part(c, i0, i1, j, min(j + cols, j1))
         place = (i0, j_first + j, item)
-        flags = (accumulate, last)
-        found = (target, k, left, right, place, flags, program, kept, fill, extras, states)
-        call(tiles, a.dtype, (*found, edges[slot]))
+        stage = (accumulate, last)
+        found = (target, k, left, right, place, stage, program, kept, fill, extras, states)
+        call(tiles, a.dtype, (*found, edges[slot], flags[slot]))
 
 
 def _tiles_types(t):
@@ -266,7 +270,8 @@ def _tiles_types(t):
     operands = writes(sums, 2), index, index, index
     where = types.UniTuple(index, 3), types.UniTuple(types.boolean, 2)
     masked = KEPT, reads(t, 1), EXTRAS, types.Array(types.uint8, 2, "C")
-    return (*operands, *where, PROGRAM, *masked, types.Array(sums, 2, "C"))
+    work = types.Array(sums, 2, "C"), types.Array(types.uint8, 2, "C")
+    return (*operands, *where, PROGRAM, *masked, *work)
 
 
 @kernel(_tiles_types)
@@ -276,24 +281,26 @@ def tiles(
     a,  # in, address of the panels of rows
     b,  # in, address of one panel of columns
     place,  # row, column, item of the stack: of the first entry of c
-    flags,  # whether to accumulate, whether k ends here
+    stage,  # whether to accumulate, whether k ends here
     program,
     kept,
     fill,
     extras,
     states,  # in (tiles of rows, tiles of columns): what the mask keeps of each
     edge,  # scratch (MR, NR)
+    flags,  # scratch (MR, NR)
 ):
     """c (+)= the panels of a times one panel of b, tile by tile, where the mask keeps c."""
     (m, n), rows, cols = c.shape, tile_rows(fill.dtype), tile_cols(fill.dtype)
-    (i0, j0, item), (accumulate, last), (tile, _, epilogue) = place, flags, program
+    (i0, j0, item), (accumulate, last), (tile, _, epilogue) = place, stage, program
     element, scalars = fill.dtype, parts(fill.dtype)
     panel = k * rows * edge.itemsize
     halves, at_edge, edge_stride = 1 if 2 * n <= cols else 2, address(edge, 0, 0), edge.strides[0]
     for i in range(0, m, rows):
         height = min(rows, m - i)
         state = states[(i0 + i) // rows, j0 // cols]
-        here = part(c, i, i + height)
+        if state == SOME:
+            write_kept(kept, i0 + i, j0, flags, height, n)
         if state != NONE:
             whole = state == ALL and height == rows and n == cols
             in_place = whole and c.strides[1] == c.itemsize
@@ -301,60 +308,72 @@ def tiles(
             thirds = ceil_div(3 * height, rows)
             if accumulate and not in_place:
                 call_at(tile, (element, 0, a, b, at, stride, thirds, halves, False))
-                _fetch(here, edge, kept, i0 + i, j0, state)
+                _fetch(c, i, height, edge, flags, state)
             call_at(tile, (element, k, a, b, at, stride, thirds, halves, accumulate))
             if last and epilogue != 0:
                 table = address(extras, 0, 0)
-                call_at(
-                    epilogue, (element, at, stride, height, n, i0 + i, j0, item, table)
-                )
+                call_at(epilogue, (element, at, stride, height, n, i0 + i, j0, item, table))
             if not in_place:
-                _deliver(edge, here, kept, i0 + i, j0, state)
+                _deliver(edge, c, i, height, flags, state)
         if last and state != ALL and fill.shape[0] > 0:
-            _fill(here, widen(fill[0]), kept, i0 + i, j0, state)
+            _fill(c, i, height, widen(fill[0]), flags, state)
         a += panel
 
 
 @inlined
 def _fetch(
-    c,  # in (rows, cols) up to (MR, NR)
+    c,  # in (m, n), n up to NR
+    first,  # row of c
+    rows,  # up to MR
     edge,  # inout (MR, NR)
-    kept,
-    i0,
-    j0,
+    flags,  # in (MR, NR)
     state,
 ):
-    for i in range(c.shape[0]):
+    for i in range(rows):
+        source = line(c, first + i, 0)
         for j in range(c.shape[1]):
-            if state == ALL or is_kept(kept, i0 + i, j0 + j):
-                edge[i, j] = c[i, j]
+            if state == ALL or flags[i, j]:
+                edge[i, j] = source[j]
 
 
 @inlined
 def _deliver(
     edge,  # in (MR, NR)
-    c,  # inout (rows, cols) up to (MR, NR)
-    kept,
-    i0,
-    j0,
+    c,  # inout (m, n), n up to NR
+    first,  # row of c
+    rows,  # up to MR
+    flags,  # in (MR, NR)
     state,
 ):
-    for i in range(c.shape[0]):
-        for j in range(c.shape[1]):
-            if state == ALL or is_kept(kept, i0 + i, j0 + j):
-                c[i, j] = edge[i, j]
+    cols = c.shape[1]
+    for i in range(rows):
+        target, found, wanted = line(c, first + i, 0), line(edge, i, 0), line(flags, i, 0)
+        if state == ALL:
+            for j in range(cols):
+                target[j] = found[j]
+        elif is_packed(target) and cols == edge.shape[1]:
+            _choose(packed(target), packed(found), packed(wanted), edge.shape[1])
+        else:
+            _choose(target, found, wanted, cols)
+
+
+@inlined
+def _choose(c, new, wanted, length):
+    for j in range(length):
+        c[j] = new[j] if wanted[j] else c[j]
 
 
 @inlined
 def _fill(
-    c,  # out (rows, cols) up to (MR, NR)
+    c,  # out (m, n), n up to NR
+    first,  # row of c
+    rows,  # up to MR
     value,
-    kept,
-    i0,
-    j0,
+    flags,  # in (MR, NR)
     state,
 ):
-    for i in range(c.shape[0]):
+    for i in range(rows):
+        target = line(c, first + i, 0)
         for j in range(c.shape[1]):
-            if state == NONE or not is_kept(kept, i0 + i, j0 + j):
-                c[i, j] = value
+            if state == NONE or not flags[i, j]:
+                target[j] = value

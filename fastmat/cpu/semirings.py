@@ -5,13 +5,12 @@ So the loops around the tile are compiled once for a dtype, and for a semiring o
 
 import weakref
 
-import numba
 from numba import types
-from numba.core import errors
 
-from fastmat.core.compile import Kernel
-from fastmat.core.mathfn import NUMBA_DTYPES, UNSIGNED
+from fastmat.core.compile import KERNEL_DTYPES, Kernel
 from fastmat.cpu.lanewise import dot_by, multiply_tile_by
+from fastmat.cpu.scalar_functions import compiled_at, embedded
+from fastmat.cpu.simd import multiply_tile
 
 NAMED = {  # addition, multiplication, identity of the addition
     "plus_times": ("plus", "times", "zero"),
@@ -91,13 +90,33 @@ def dot_of(add, multiply, start):
     return dot
 
 
+def _plus_times(
+    element,
+    k,
+    a,
+    b,
+    c,
+    c_stride,
+    thirds,
+    halves,
+    accumulate,
+):
+    """The tile of `matmul`, as a tile."""
+    if halves == 1:
+        multiply_tile(element, 3, 1, k, a, b, c, c_stride, accumulate)
+    elif thirds == 1:
+        multiply_tile(element, 1, 2, k, a, b, c, c_stride, accumulate)
+    else:
+        multiply_tile(element, 3, 2, k, a, b, c, c_stride, accumulate)
+
+
 def _kernels(make, signature, suffix):
     """A kernel per named semiring."""
     found = {}
     for name, parts in NAMED.items():
-        function = make(*parts)
+        function = _plus_times if (name, suffix) == ("plus_times", "tile") else make(*parts)
         function.__name__ = function.__qualname__ = f"{name}_{suffix}"
-        found[function.__name__] = Kernel(function, signature, (*NUMBA_DTYPES, *UNSIGNED), False)
+        found[function.__name__] = Kernel(function, signature, KERNEL_DTYPES, False)
     return found
 
 
@@ -108,3 +127,34 @@ def __getattr__(name):
     if name in _KERNELS:
         return _KERNELS[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_users = weakref.WeakKeyDictionary()
+
+
+def named(name, suffix):
+    """The kernel of a named semiring: its "tile" or its "dot"."""
+    return _KERNELS[f"{name}_{suffix}"]
+
+
+def addresses(semiring, dtype):
+    """Tile and dot product for the dtype of this name, and whether they may raise anything.
+
+    The semiring is one by its name, or has `add`, `multiply` and `identity_for`.
+    """
+    if isinstance(semiring, str):
+        kernels = [named(semiring, suffix) for suffix in ("tile", "dot")]
+        for kernel in kernels:
+            kernel.load(dtype)
+        return *(kernel.cell(dtype).value for kernel in kernels), False
+    found = _users.setdefault(semiring, {})
+    if dtype not in found:
+        element = KERNEL_DTYPES[dtype]
+        parts = embedded(semiring.add), embedded(semiring.multiply), semiring.identity_for(dtype)
+        what = f"{semiring!r} for {dtype}"
+        found[dtype] = [
+            compiled_at(make(*parts), signature(element), what)
+            for make, signature in ((tile_of, tile_types), (dot_of, dot_types))
+        ]
+    (tile, tile_raises, _), (dot, dot_raises, _) = found[dtype]
+    return tile, dot, tile_raises or dot_raises

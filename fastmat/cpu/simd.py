@@ -121,9 +121,7 @@ def multiply_tile(
             ]
             for r, row in enumerate(sums):
                 scalars = [
-                    load(
-                        builder, shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size
-                    )
+                    load(builder, shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size)
                     for p in range(parts)
                 ]
                 spread = [splat(builder, scalar, tile.lanes) for scalar in scalars]
