@@ -12,6 +12,7 @@ from fastmat.ops.gradients import (
     rms_norm_vjp,
 )
 from fastmat.ops.layer_norm import layer_norm, rms_norm
+from fastmat.ops.linear import linear, linear_vjp, matmul_vjp
 from fastmat.ops.matmul import matmul, matvec, vecdot, vecmat
 from fastmat.ops.moments import moments, standardize
 from fastmat.ops.normalization import (
@@ -45,12 +46,15 @@ __all__ = [
     "instance_norm_vjp",
     "layer_norm",
     "layer_norm_vjp",
+    "linear",
+    "linear_vjp",
     "log_softmax",
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
     "masks",
     "matmul",
+    "matmul_vjp",
     "matrix_transpose",
     "matvec",
     "modular",

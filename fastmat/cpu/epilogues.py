@@ -1,10 +1,10 @@
 """Epilogues: functions of a product's numbers, applied tile by tile while they are in the cache."""
 
+import functools
 import weakref
 
 import numpy as np
 from numba import types
-from numba.np.numpy_support import from_dtype
 
 from fastmat.core.compile import KERNEL_DTYPES, Kernel
 from fastmat.core.mathfn import number
@@ -13,14 +13,18 @@ from fastmat.cpu.scalar_functions import compiled_at, embedded
 from fastmat.cpu.scratch import dtype_constant
 
 REAL = ("float16", "bfloat16", "float32", "float64")
-NAMED = {  # the operator, whether it takes the bias, the dtypes
-    "bias": ("plus", True, KERNEL_DTYPES),
-    "relu": ("relu", False, (*REAL, *(name for name in KERNEL_DTYPES if "int" in name))),
-    "gelu": ("gelu", False, REAL),
-    "silu": ("silu", False, REAL),
-    "bias_relu": ("relu_of_sum", True, REAL),
-    "bias_gelu": ("gelu_of_sum", True, REAL),
-    "bias_silu": ("silu_of_sum", True, REAL),
+INTEGERS = tuple(name for name in KERNEL_DTYPES if "int" in name)
+NAMED = {  # the operator, how many extras of the accumulator's dtype it takes, the dtypes
+    "relu": ("relu", 0, (*REAL, *INTEGERS)),
+    "gelu": ("gelu", 0, REAL),
+    "silu": ("silu", 0, REAL),
+    "bias": ("plus", 1, tuple(KERNEL_DTYPES)),
+    "bias_relu": ("relu_of_sum", 1, (*REAL, *INTEGERS)),
+    "bias_gelu": ("gelu_of_sum", 1, REAL),
+    "bias_silu": ("silu_of_sum", 1, REAL),
+    "relu_slope": ("relu_slope", 2, REAL),
+    "gelu_slope": ("gelu_slope", 2, REAL),
+    "silu_slope": ("silu_slope", 2, REAL),
 }
 
 number_dtype = dtype_constant(number)
@@ -50,18 +54,29 @@ def epilogue_of(function, extra_types):
     return epilogue
 
 
-def _with_bias(name):
-    def epilogue(element, c, c_stride, rows, cols, i, j, item, extras):
-        bias = (number_dtype(element),)
-        map_tile(name, element, bias, c, c_stride, rows, cols, i, j, item, extras)
+def _with_numbers(operator, count):
+    """The epilogue for an operator whose extras are of the accumulator's dtype."""
+    if count == 0:
+        return epilogue_of(operator, ())
+    if count == 1:
+
+        def epilogue(element, c, c_stride, rows, cols, i, j, item, extras):
+            extra = (number_dtype(element),)
+            map_tile(operator, element, extra, c, c_stride, rows, cols, i, j, item, extras)
+
+    else:
+
+        def epilogue(element, c, c_stride, rows, cols, i, j, item, extras):
+            extra = (number_dtype(element), number_dtype(element))
+            map_tile(operator, element, extra, c, c_stride, rows, cols, i, j, item, extras)
 
     return epilogue
 
 
 def _kernels():
     found = {}
-    for name, (operator, with_bias, dtypes) in NAMED.items():
-        function = _with_bias(operator) if with_bias else epilogue_of(operator, ())
+    for name, (operator, extras, dtypes) in NAMED.items():
+        function = _with_numbers(operator, extras)
         function.__name__ = function.__qualname__ = f"{name}_epilogue"
         found[function.__name__] = Kernel(function, epilogue_types, dtypes, False)
     return found
@@ -91,15 +106,27 @@ def address_of(function, dtype, extra_dtypes):
     """
     if isinstance(function, str):
         kernel = named(function)
+        if dtype not in kernel.dtypes:
+            raise TypeError(f"epilogue {function!r} is not defined for {dtype}")
         kernel.load(dtype)
         return kernel.cell(dtype).value, False
     found = _users.setdefault(function, {})
     key = (dtype, *extra_dtypes)
     if key not in found:
-        extra_types = tuple(types.DType(from_dtype(np.dtype(x))) for x in extra_dtypes)
-        what = f"epilogue {getattr(function, '__name__', function)!r} for {dtype}"
+        what = f"{getattr(function, '__name__', function)!r} for {dtype}"
         body = epilogue_of(embedded(function), tuple(np.dtype(x) for x in extra_dtypes))
-        assert len(extra_types) == len(extra_dtypes)
         found[key] = compiled_at(body, epilogue_types(KERNEL_DTYPES[dtype]), what)
     address, may_raise, _ = found[key]
     return address, may_raise
+
+
+@functools.lru_cache
+def after_bias(activation):
+    """The scalar function that adds a bias, and then applies a user's own."""
+    apply = embedded(activation)
+
+    def biased(x, bias):
+        return apply(x + bias)
+
+    biased.__name__ = getattr(activation, "__name__", str(activation))
+    return biased

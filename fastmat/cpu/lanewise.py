@@ -16,11 +16,10 @@ from numba.extending import intrinsic
 from numba.np.numpy_support import as_dtype
 
 from fastmat.core.compile import raise_failure
-from fastmat.core.mathfn import accumulator, number, real, signed
+from fastmat.core.mathfn import number, real, signed
 from fastmat.cpu import blocking
 from fastmat.cpu.operators import OPERATORS, identity
 from fastmat.cpu.simd import i8, i32, i64, interleaved, load, shift, splat, store
-
 
 _SHORT = 4  # turns from which on there is a loop
 

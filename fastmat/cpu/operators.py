@@ -14,6 +14,7 @@ from fastmat.core.inline import operator, overload
 from fastmat.core.mathfn import number
 
 _ROOT_HALF = math.sqrt(0.5)
+_ROOT_HALF_PI_INVERSE = math.sqrt(0.5 / math.pi)
 
 
 @operator
@@ -137,6 +138,28 @@ def _silu_of_sum(x, y):
     return silu(x + y)
 
 
+@operator
+def _relu_slope(x, bias, cotangent):
+    """cotangent * relu'(x + bias)"""
+    return cotangent if x + bias > 0 else type(x)(0)
+
+
+@operator
+def _gelu_slope(x, bias, cotangent):
+    """cotangent * gelu'(x + bias)"""
+    z, half = x + bias, type(x)(0.5)
+    density = exp(-half * z * z) * type(x)(_ROOT_HALF_PI_INVERSE)
+    return cotangent * (half + half * erf(z * type(x)(_ROOT_HALF)) + z * density)
+
+
+@operator
+def _silu_slope(x, bias, cotangent):
+    """cotangent * silu'(x + bias)"""
+    z, one = x + bias, type(x)(1)
+    share = one / (one + exp(-z))
+    return cotangent * share * (one + z * (one - share))
+
+
 OPERATORS = {
     "plus": _plus,
     "times": _times,
@@ -158,6 +181,9 @@ OPERATORS = {
     "relu_of_sum": _relu_of_sum,
     "gelu_of_sum": _gelu_of_sum,
     "silu_of_sum": _silu_of_sum,
+    "relu_slope": _relu_slope,
+    "gelu_slope": _gelu_slope,
+    "silu_slope": _silu_slope,
 }
 
 

@@ -293,7 +293,7 @@ def tiles(
     """c (+)= the panels of a times one panel of b, tile by tile, where the mask keeps c."""
     (m, n), rows, cols = c.shape, tile_rows(fill.dtype), tile_cols(fill.dtype)
     (i0, j0, item), (accumulate, last), (tile, _, epilogue) = place, stage, program
-    element, scalars = fill.dtype, parts(fill.dtype)
+    element = fill.dtype
     panel = k * rows * edge.itemsize
     halves, at_edge, edge_stride = 1 if 2 * n <= cols else 2, address(edge, 0, 0), edge.strides[0]
     for i in range(0, m, rows):

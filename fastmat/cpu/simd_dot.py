@@ -10,15 +10,15 @@ from fastmat.cpu import blocking
 from fastmat.cpu.simd import (
     BOOLEAN,
     _clamped,
-    load,
-    shift,
-    store,
     _terms,
     _zero,
     i8,
     i32,
     i64,
+    load,
     multiply_add_vectors,
+    shift,
+    store,
 )
 
 

@@ -177,6 +177,13 @@ def kept_by(mask: Any, shape: tuple[int, ...], removed: tuple[int, ...]) -> Kept
     return np.broadcast_to(array, (*array.shape[:-2], m, n)), 1, 1, below, above
 
 
+def dense(kept: Kept, shape: tuple[int, ...]) -> Array:
+    """A mask as booleans that broadcast to a product of this shape."""
+    array, height, width, below, above = kept
+    i, j = np.arange(shape[-2])[:, np.newaxis], np.arange(shape[-1])
+    return array[..., i // height, j // width] & (-below <= j - i) & (j - i <= above)
+
+
 def _booleans(mask: Any) -> Array:
     array = as_array(mask, "mask")
     if array.dtype != bool:

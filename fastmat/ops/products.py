@@ -12,10 +12,12 @@ from fastmat.core.checks import check_out
 from fastmat.core.dtypes import DType, kernel_name, unsupported
 
 
-def operands(x1: Any, x2: Any, dtype: Any) -> tuple[Array, Array, DType]:
+def operands(
+    x1: Any, x2: Any, dtype: Any, names: tuple[str, str] = ("x1", "x2")
+) -> tuple[Array, Array, DType]:
     """Both inputs as arrays that kernels of the dtype of the product can read."""
-    a, b = as_array(x1, "x1"), as_array(x2, "x2")
-    for name, x in (("x1", a), ("x2", b)):
+    a, b = as_array(x1, names[0]), as_array(x2, names[1])
+    for name, x in zip(names, (a, b), strict=True):
         if kernel_name(x.dtype) is None:
             raise unsupported(name, x.dtype)
     promoted = np.result_type(a.dtype, b.dtype)

@@ -23,6 +23,12 @@ from fastmat.ops.semirings import (
 )
 from fastmat.ops.stacks import each_stack
 
+ACTIVATIONS = '"relu", "gelu" or "silu"'
+EPILOGUES = {  # by name, and how many arrays each takes: those with any are for `linear`
+    **dict.fromkeys(("relu", "gelu", "silu"), 0),
+    **dict.fromkeys(("bias", "bias_relu", "bias_gelu", "bias_silu"), 1),
+    **dict.fromkeys(("relu_slope", "gelu_slope", "silu_slope"), 2),
+}
 Program = tuple[int, int, int]  # addresses of tile, dot product, epilogue
 
 
@@ -112,7 +118,10 @@ def _epilogue(
 ) -> tuple[Any, list[Array]]:
     """The function of an epilogue, or None, and its arrays, broadcast to the product."""
     function, *arrays = epilogue if isinstance(epilogue, tuple) else (epilogue,)
-    if epilogue is not None and not callable(function) and not isinstance(function, str):
+    if isinstance(function, str):
+        if function not in EPILOGUES or len(arrays) != EPILOGUES[function]:
+            raise ValueError(f"epilogue is {function!r}; it must be a function, or {ACTIVATIONS}")
+    elif epilogue is not None and not callable(function):
         raise TypeError(
             f"epilogue is {epilogue!r}; it must be a function, or a tuple of a function and arrays"
         )

@@ -119,7 +119,8 @@ class Semiring:
     def _check_identity(self) -> None:
         """Add the identity to a few numbers, of the dtype or of the first kind that it suits."""
         kinds = ("float64", "int64", "bool") if self.dtype is None else (self.dtype.name,)
-        add, failure = getattr(self.add, "py_func", self.add), None
+        add = getattr(self.add, "py_func", self.add)
+        failure: Exception | None = None
         for kind in kinds:
             try:
                 identity = self.identity_for(kind)
@@ -246,14 +247,15 @@ OF_ORDER = ("min", "max", "chebyshev")  # whole names, or parts of them
 
 def checked(semiring: Any) -> str | Semiring:
     """The name of a semiring, or one of the user's; an error that names the argument otherwise."""
-    if isinstance(semiring, str):
-        if semiring not in NAMES:
-            raise ValueError(f"semiring is {semiring!r}; it must be one of {', '.join(NAMES)}")
-    elif not isinstance(semiring, Semiring):
+    if isinstance(semiring, Semiring):
+        return semiring
+    if not isinstance(semiring, str):
         raise TypeError(
             f"semiring is of type {type(semiring).__name__}; it must be a name or a "
             "fastmat.Semiring"
         )
+    if semiring not in NAMES:
+        raise ValueError(f"semiring is {semiring!r}; it must be one of {', '.join(NAMES)}")
     return semiring
 
 
@@ -263,7 +265,7 @@ def dtype_of_product(semiring: str | Semiring, promoted: DType) -> DType:
         return promoted if semiring.dtype is None else semiring.dtype
     if semiring in LOGICAL:
         return np.dtype(bool)
-    if promoted == bool and semiring not in ("plus_times", "min_max", "max_min"):
+    if promoted.kind == "b" and semiring not in ("plus_times", "min_max", "max_min"):
         return np.dtype(np.int64)  # as sums of bool are in NumPy
     return promoted
 
