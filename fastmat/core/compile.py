@@ -209,21 +209,15 @@ def call_on_demand(typingctx, kernel, element, args):  # type: ignore[no-untyped
     return _calling(typingctx, kernel, element, args, Kernel.cell, _found_in_cell)
 
 
-@intrinsic
-def address_of(typingctx, kernel, element):  # type: ignore[no-untyped-def]
-    """The address of a kernel's specialization for a dtype, in a user's function."""
-    name = next(name for name, dtype in KERNEL_DTYPES.items() if dtype == element.dtype)
-    wanted = kernel.kernel.signature(element.dtype)
-
-    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        kernel.kernel.load_all(name)
-        context.active_code_library._reload_init.add(_Load(kernel.kernel, name, "load_all"))
-        function_type = context.call_conv.get_function_type(types.void, wanted)
-        module, symbol = builder.module, kernel.kernel.symbol(name)
-        function = cgutils.get_or_insert_function(module, function_type, symbol)
-        return builder.ptrtoint(function, ir.IntType(64))
-
-    return types.intp(kernel, element), codegen
+def address_code(context, builder, kernel, name):  # type: ignore[no-untyped-def]
+    """Code for the address of a kernel's specialization, in a user's function."""
+    kernel.load_all(name)
+    context.active_code_library._reload_init.add(_Load(kernel, name, "load_all"))
+    arguments = kernel.signature(KERNEL_DTYPES[name])
+    function_type = context.call_conv.get_function_type(types.void, arguments)
+    symbol = kernel.symbol(name)
+    function = cgutils.get_or_insert_function(builder.module, function_type, symbol)
+    return builder.ptrtoint(function, ir.IntType(64))
 
 
 @intrinsic
