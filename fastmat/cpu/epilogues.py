@@ -1,7 +1,6 @@
 """Epilogues: functions of a product's numbers, applied tile by tile while they are in the cache."""
 
 import functools
-import weakref
 
 import numpy as np
 from numba import types
@@ -9,7 +8,7 @@ from numba import types
 from fastmat.core.compile import KERNEL_DTYPES, Kernel
 from fastmat.core.mathfn import number
 from fastmat.cpu.lanewise import map_tile
-from fastmat.cpu.scalar_functions import compiled_at, embedded
+from fastmat.cpu.scalar_functions import Compiled, compiled_at, embedded
 from fastmat.cpu.scratch import dtype_constant
 
 REAL = ("float16", "bfloat16", "float32", "float64")
@@ -96,7 +95,7 @@ def named(name):
     return _KERNELS[f"{name}_epilogue"]
 
 
-_users = weakref.WeakKeyDictionary()
+_users = Compiled()
 
 
 def address_of(function, dtype, extra_dtypes):
@@ -110,11 +109,13 @@ def address_of(function, dtype, extra_dtypes):
             raise TypeError(f"epilogue {function!r} is not defined for {dtype}")
         kernel.load(dtype)
         return kernel.cell(dtype).value, False
-    found = _users.setdefault(function, {})
+    found = _users.of(function)
     key = (dtype, *extra_dtypes)
     if key not in found:
         what = f"{getattr(function, '__name__', function)!r} for {dtype}"
-        body = epilogue_of(embedded(function), tuple(np.dtype(x) for x in extra_dtypes))
+        body = epilogue_of(
+            embedded(function, 1 + len(extra_dtypes)), tuple(np.dtype(x) for x in extra_dtypes)
+        )
         found[key] = compiled_at(body, epilogue_types(KERNEL_DTYPES[dtype]), what)
     address, may_raise, _ = found[key]
     return address, may_raise
@@ -123,7 +124,7 @@ def address_of(function, dtype, extra_dtypes):
 @functools.lru_cache
 def after_bias(activation):
     """The scalar function that adds a bias, and then applies a user's own."""
-    apply = embedded(activation)
+    apply = embedded(activation, 1)
 
     def biased(x, bias):
         return apply(x + bias)

@@ -172,6 +172,8 @@ def scalar_function(argument):
     """The type of a scalar function that is given as such, or by the name of an operator."""
     if isinstance(argument, types.StringLiteral):
         return types.Dispatcher(OPERATORS[argument.literal_value])
+    if not isinstance(argument, types.Dispatcher):
+        raise errors.RequireLiteralValue(f"{argument} is not a scalar function")
     return argument
 
 

@@ -3,13 +3,11 @@
 So the loops around the tile are compiled once for a dtype, and for a semiring only the innermost.
 """
 
-import weakref
-
 from numba import types
 
 from fastmat.core.compile import KERNEL_DTYPES, Kernel
 from fastmat.cpu.lanewise import dot_by, multiply_tile_by
-from fastmat.cpu.scalar_functions import compiled_at, embedded
+from fastmat.cpu.scalar_functions import Compiled, compiled_at, embedded
 from fastmat.cpu.simd import multiply_tile
 
 NAMED = {  # addition, multiplication, identity of the addition
@@ -129,12 +127,20 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-_users = weakref.WeakKeyDictionary()
+_users = Compiled()
 
 
-def named(name, suffix):
-    """The kernel of a named semiring: its "tile" or its "dot"."""
+def named(name, suffix, dtype):
+    """The kernel of a named semiring for a dtype: its "tile" or its "dot"."""
+    if (name, dtype) == ("plus_times", "bool"):
+        name = "lor_land"
     return _KERNELS[f"{name}_{suffix}"]
+
+
+def parts_of(semiring, dtype):
+    """Addition, multiplication and identity of a user's semiring, as tiles take them."""
+    functions = (embedded(function, 2) for function in (semiring.add, semiring.multiply))
+    return *functions, semiring.identity_for(dtype)
 
 
 def addresses(semiring, dtype):
@@ -143,14 +149,14 @@ def addresses(semiring, dtype):
     The semiring is one by its name, or has `add`, `multiply` and `identity_for`.
     """
     if isinstance(semiring, str):
-        kernels = [named(semiring, suffix) for suffix in ("tile", "dot")]
+        kernels = [named(semiring, suffix, dtype) for suffix in ("tile", "dot")]
         for kernel in kernels:
             kernel.load(dtype)
         return *(kernel.cell(dtype).value for kernel in kernels), False
-    found = _users.setdefault(semiring, {})
+    found = _users.of(semiring)
     if dtype not in found:
         element = KERNEL_DTYPES[dtype]
-        parts = embedded(semiring.add), embedded(semiring.multiply), semiring.identity_for(dtype)
+        parts = parts_of(semiring, dtype)
         what = f"{semiring!r} for {dtype}"
         found[dtype] = [
             compiled_at(make(*parts), signature(element), what)

@@ -81,13 +81,13 @@ def linear(
     """
     array, matrix, offset, dtype = _layer(x, weight, bias)
     shape = (*array.shape[:-1], matrix.shape[0])
-    epilogue = _epilogue(activation, offset, dtype)
+    epilogue, extras = _epilogue(activation, offset, dtype)
     target = None if out is None else check_out(out, shape, dtype)
     rows = array if array.ndim == 1 else _rows(array)
     flat = None
     if target is not None and (target.ndim < 3 or target.flags.c_contiguous):
         flat = target if target.ndim == 1 else _rows(target)
-    product = matmul(rows, matrix.T, flat, dtype=dtype, epilogue=epilogue)
+    product = matmul(rows, matrix.T, flat, dtype=dtype, epilogue=epilogue, epilogue_args=extras)
     if target is None:
         return like(product.reshape(shape), x, weight)
     if flat is None:
@@ -142,7 +142,9 @@ def linear_vjp(
     if activation is not None:
         added = np.zeros(matrix.shape[0], dtype) if offset is None else offset
         extras = (_computed(added, dtype), _computed(slope, dtype))
-        slope = matmul(rows, matrix.T, dtype=dtype, epilogue=(f"{activation}_slope", *extras))
+        slope = matmul(
+            rows, matrix.T, dtype=dtype, epilogue=f"{activation}_slope", epilogue_args=extras
+        )
     by_x = matmul(slope, _conjugate(matrix), dtype=dtype).reshape(array.shape)
     by_weight = matmul(slope.T, _conjugate(rows), dtype=dtype)
     by_bias = None
@@ -224,20 +226,20 @@ def _layer(x: Any, weight: Any, bias: Any) -> tuple[Array, Array, Array | None, 
     return array, matrix, offset, dtype
 
 
-def _epilogue(activation: Any, bias: Array | None, dtype: DType) -> Any:
-    """The epilogue that adds the bias and applies the activation."""
+def _epilogue(activation: Any, bias: Array | None, dtype: DType) -> tuple[Any, tuple[Array, ...]]:
+    """The epilogue that adds the bias and applies the activation, and what it takes."""
     _check_name(activation)
     if bias is None:
-        return activation
-    extra = _computed(bias, dtype)
+        return activation, ()
+    extra = (_computed(bias, dtype),)
     if activation is None:
-        return ("bias", extra)
+        return "bias", extra
     if isinstance(activation, str):
-        return (f"bias_{activation}", extra)
+        return f"bias_{activation}", extra
     if not callable(activation):
         raise TypeError(f"activation is {activation!r}; it must be {ACTIVATIONS}, or a function")
     epilogues = importlib.import_module("fastmat.cpu.epilogues")
-    return (epilogues.after_bias(activation), extra)
+    return epilogues.after_bias(activation), extra
 
 
 def _check_name(activation: Any) -> None:

@@ -32,6 +32,7 @@ def matmul(
     mask: Any = None,
     fill: Any = 0,
     epilogue: Any = None,
+    epilogue_args: tuple[Any, ...] = (),
 ) -> Any:
     """Matrix product of two arrays, as `numpy.matmul`, or of your own making.
 
@@ -58,8 +59,10 @@ def matmul(
         What the entries that the mask leaves out are; None leaves those of `out` as they were.
     epilogue
         A scalar function that each computed entry is put through, in the accumulator's precision,
-        while its tile is in the cache; or a tuple of a function and of arrays that broadcast to
-        the result, whose entries the function gets beside it.
+        while its tile is in the cache; or "relu", "gelu" or "silu".
+    epilogue_args
+        Arrays that broadcast to the result, whose entries the function gets after the product's:
+        a row, a column, an ``np.arange(n)`` for the number of the column.
 
     Returns
     -------
@@ -99,8 +102,8 @@ def matmul(
     >>> fm.matmul(np.ones((7, 2, 3)), np.ones(3)).shape
     (7, 2)
 
-    The shortest ways of two steps, the entries on and below the diagonal, and a product that is
-    scaled and cut off:
+    The shortest ways of two steps, the entries on and below the diagonal, and a product of which
+    each column is cut off somewhere:
 
     >>> steps = np.array([[0, 2, np.inf], [np.inf, 0, 3], [1, np.inf, 0]])
     >>> fm.matmul(steps, steps, semiring="min_plus")
@@ -110,12 +113,12 @@ def matmul(
     >>> fm.matmul(a, a.T, mask=fm.masks.causal(2, 2))
     array([[ 5,  0],
            [14, 50]], dtype=int32)
-    >>> fm.matmul(a, a.T, epilogue=(lambda x, scale: min(x * scale, 99), np.array([10, 1])))
-    array([[50, 14],
-           [99, 50]], dtype=int32)
+    >>> fm.matmul(a, a.T, epilogue=min, epilogue_args=(np.array([10, 99]),))
+    array([[ 5, 14],
+           [10, 50]], dtype=int32)
     """
     if not semiring is mask is epilogue is None:
-        return programmed(x1, x2, out, dtype, semiring, mask, fill, epilogue)
+        return programmed(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_args)
     product = _plain(_products, x1, x2) if dtype is None else None
     if product is not None:
         left, right = x1.shape, x2.shape

@@ -41,6 +41,7 @@ def programmed(
     mask: Any,
     fill: Any,
     epilogue: Any,
+    epilogue_args: Any,
 ) -> Any:
     """The product of `matmul`, for any semiring, mask and epilogue."""
     ring = checked("plus_times" if semiring is None else semiring)
@@ -52,7 +53,7 @@ def programmed(
         return sampled(left, right, mask, ring, result_dtype)
     full, axes, shape = result_shape(left, right, removed, (x1, x2))
     kept = kept_by(mask, full, axes)
-    function, extras = _epilogue(epilogue, full, axes)
+    function, extras = _epilogue(epilogue, epilogue_args, full, axes)
     filled = _fill(fill, result_dtype, out)
     target = None if out is None else check_out(out, shape, result_dtype)
     program, users = _addresses(ring, function, extras, result_dtype)
@@ -114,34 +115,35 @@ def residues(x: Array, modulus: int) -> Array:
 
 
 def _epilogue(
-    epilogue: Any, shape: tuple[int, ...], removed: tuple[int, ...]
+    epilogue: Any, arguments: Any, shape: tuple[int, ...], removed: tuple[int, ...]
 ) -> tuple[Any, list[Array]]:
     """The function of an epilogue, or None, and its arrays, broadcast to the product."""
-    function, *arrays = epilogue if isinstance(epilogue, tuple) else (epilogue,)
-    if isinstance(function, str):
-        if function not in EPILOGUES or len(arrays) != EPILOGUES[function]:
-            raise ValueError(f"epilogue is {function!r}; it must be a function, or {ACTIVATIONS}")
-    elif epilogue is not None and not callable(function):
-        raise TypeError(
-            f"epilogue is {epilogue!r}; it must be a function, or a tuple of a function and arrays"
-        )
+    if not isinstance(arguments, tuple):
+        raise TypeError(f"epilogue_args is of type {type(arguments).__name__}; it must be a tuple")
+    if epilogue is None and arguments:
+        raise ValueError("epilogue_args are given, but no epilogue")
+    if isinstance(epilogue, str):
+        if EPILOGUES.get(epilogue) != len(arguments):
+            raise ValueError(f"epilogue is {epilogue!r}; it must be a function, or {ACTIVATIONS}")
+    elif epilogue is not None and not callable(epilogue):
+        raise TypeError(f"epilogue is {epilogue!r}; it must be a function, or {ACTIVATIONS}")
     result = tuple(length for axis, length in enumerate(shape) if axis not in removed)
     extras = []
-    for position, argument in enumerate(arrays, 1):
-        x = as_array(argument, f"epilogue[{position}]")
+    for position, argument in enumerate(arguments):
+        x = as_array(argument, f"epilogue_args[{position}]")
         if kernel_name(x.dtype) is None:
-            raise unsupported(f"epilogue[{position}]", x.dtype)
+            raise unsupported(f"epilogue_args[{position}]", x.dtype)
         if x.dtype.kind == "V" or x.dtype == np.float16:
             x = x.astype(np.float32)
         try:
             x = np.broadcast_to(native(x), result)
         except ValueError:
             raise ValueError(
-                f"epilogue[{position}] has shape {x.shape}, which does not broadcast to the "
+                f"epilogue_args[{position}] has shape {x.shape}, which does not broadcast to the "
                 f"result's, {result}"
             ) from None
         extras.append(np.expand_dims(x, removed) if removed else x)
-    return function, extras
+    return epilogue, extras
 
 
 def _fill(fill: Any, dtype: DType, out: Any) -> Array:

@@ -242,6 +242,7 @@ def modular(modulus: int) -> Semiring:
 
 
 LOGICAL = ("lor_land", "land_lor", "lxor_land")
+OF_BOOL = ("plus_times", "min_max", "max_min")
 OF_ORDER = ("min", "max", "chebyshev")  # whole names, or parts of them
 
 
@@ -265,21 +266,22 @@ def dtype_of_product(semiring: str | Semiring, promoted: DType) -> DType:
         return promoted if semiring.dtype is None else semiring.dtype
     if semiring in LOGICAL:
         return np.dtype(bool)
-    if promoted.kind == "b" and semiring not in ("plus_times", "min_max", "max_min"):
+    if promoted.kind == "b" and semiring not in OF_BOOL:
         return np.dtype(np.int64)  # as sums of bool are in NumPy
     return promoted
 
 
 def check_dtype(semiring: str | Semiring, dtype: DType) -> None:
-    """A TypeError where a named semiring is not defined for a dtype."""
+    """A TypeError where a semiring is not defined for a dtype."""
+    if isinstance(semiring, Modular) and dtype != np.int64:
+        raise TypeError(f"{semiring!r} gives int64, not {dtype}")
     if not isinstance(semiring, str):
         return
-    kind = "log_sum_exp" if semiring == "log_sum_exp" else "order" if _ordered(semiring) else ""
-    if kind == "log_sum_exp" and (dtype.kind not in "fV" or dtype.kind == "c"):
+    if semiring in LOGICAL and dtype.kind != "b":
+        raise TypeError(f"semiring {semiring!r} gives bool, not {dtype}")
+    if dtype.kind == "b" and semiring not in (*LOGICAL, *OF_BOOL):
+        raise TypeError(f"semiring {semiring!r} is not defined for bool")
+    if semiring == "log_sum_exp" and dtype.kind in "biuc":
         raise TypeError(f"semiring 'log_sum_exp' wants real floating-point numbers, not {dtype}")
-    if kind == "order" and dtype.kind == "c":
+    if dtype.kind == "c" and any(part in OF_ORDER for part in semiring.split("_")):
         raise TypeError(f"semiring {semiring!r} wants numbers that have an order, not {dtype}")
-
-
-def _ordered(semiring: str) -> bool:
-    return any(part in OF_ORDER for part in semiring.split("_"))

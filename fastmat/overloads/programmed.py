@@ -81,14 +81,14 @@ def program(semiring, function, wanted, extra):
     element = KERNEL_DTYPES[wanted.name]
     if isinstance(semiring, str):
         tile, dot = (
-            of_kernel(semirings.named(semiring, suffix), wanted.name) for suffix in ("tile", "dot")
+            of_kernel(semirings.named(semiring, suffix, wanted.name), wanted.name)
+            for suffix in ("tile", "dot")
         )
     else:
         try:
-            start = semiring.identity_for(wanted)
+            parts = semirings.parts_of(semiring, wanted)
         except ValueError as error:
             raise errors.TypingError(str(error)) from None
-        parts = embedded(semiring.add), embedded(semiring.multiply), start
         tile = of_function(inlined(semirings.tile_of(*parts)), semirings.tile_types(element))
         dot = of_function(inlined(semirings.dot_of(*parts)), semirings.dot_types(element))
     if function is None:
@@ -99,24 +99,30 @@ def program(semiring, function, wanted, extra):
             raise errors.TypingError(f"epilogue {function!r} is not defined for {wanted}")
         epilogue = of_kernel(kernel, wanted.name)
     else:
-        body = epilogues.epilogue_of(embedded(function), tuple(extra))
+        body = epilogues.epilogue_of(embedded(function, 1 + len(extra)), tuple(extra))
         epilogue = of_function(inlined(body), epilogues.epilogue_types(element))
     return njit(lambda: (tile(), dot(), epilogue()))
 
 
-def epilogue_of(argument):
+def epilogue_of(argument, arguments):
     """The function of an epilogue, or its name, or None, and the types of its arrays."""
-    members = argument.types if isinstance(argument, types.BaseTuple) else (argument,)
-    if not given(members[0]):
+    members = arguments.types if isinstance(arguments, types.BaseTuple) else ()
+    if not isinstance(arguments, types.BaseTuple) and given(arguments) and arguments != ():
+        got = getattr(arguments, "value", arguments)
+        if got != ():
+            raise errors.TypingError(f"epilogue_args is of type {arguments}; it must be a tuple")
+    arrays = [array_type(x, f"epilogue_args[{i}]") for i, x in enumerate(members)]
+    if not given(argument):
+        if arrays:
+            raise errors.TypingError("epilogue_args are given, but no epilogue")
         return None, []
-    arrays = [array_type(x, f"epilogue[{i}]") for i, x in enumerate(members[1:], 1)]
-    if isinstance(members[0], types.Dispatcher):
-        return members[0].dispatcher, arrays
-    name = constant(members[0], None)
+    if isinstance(argument, types.Dispatcher):
+        return argument.dispatcher, arrays
+    name = constant(argument, None)
     if not isinstance(name, str) or EPILOGUES.get(name) != len(arrays):
         raise errors.TypingError(
-            f"epilogue is {argument}; it must be a function compiled by numba.njit, "
-            f"{ACTIVATIONS}, or a tuple of one and arrays"
+            f"epilogue is {argument}; it must be a function compiled by numba.njit, or "
+            f"{ACTIVATIONS}"
         )
     return name, arrays
 
@@ -191,14 +197,14 @@ def fill_reader(fill, wanted):
 
 
 def extra_views(count, expanded):
-    """A function (epilogue, result): the arrays of an epilogue, broadcast to the product."""
+    """A function (arrays, result): the arrays of an epilogue, broadcast to the product."""
     if count == 0:
-        return njit(lambda epilogue, result: ())
-    before, index = extra_views(count - 1, expanded), count
+        return njit(lambda arrays, result: ())
+    before, index = extra_views(count - 1, expanded), count - 1
 
-    def views(epilogue, result):
-        found = before(epilogue, result)
-        return (*found, expanded(np.broadcast_to(epilogue[index], result.shape)))
+    def views(arrays, result):
+        found = before(arrays, result)
+        return (*found, expanded(np.broadcast_to(arrays[index], result.shape)))
 
     return njit(views)
 
@@ -283,14 +289,14 @@ def extra_dtypes(function, arrays, wanted):
     """The dtypes in which an epilogue gets its arrays."""
     if isinstance(function, str):
         item = numba_dtype(wanted)
-        for position, array in enumerate(arrays, 1):
+        for position, array in enumerate(arrays):
             if array.dtype != item:
                 raise errors.TypingError(
-                    f"epilogue[{position}] has dtype {array.dtype}; it must be {item}"
+                    f"epilogue_args[{position}] has dtype {array.dtype}; it must be {item}"
                 )
-    for position, array in enumerate(arrays, 1):
+    for position, array in enumerate(arrays):
         if kernel_name(as_dtype(array.dtype)) is None:
-            raise errors.TypingError(f"epilogue[{position}] has dtype {array.dtype}")
+            raise errors.TypingError(f"epilogue_args[{position}] has dtype {array.dtype}")
     return [as_dtype(array.dtype) for array in arrays]
 
 
