@@ -131,10 +131,10 @@ _users = Compiled()
 
 
 def named(name, suffix, dtype):
-    """The kernel of a named semiring for a dtype: its "tile" or its "dot"."""
-    if (name, dtype) == ("plus_times", "bool"):
-        name = "lor_land"
-    return _KERNELS[f"{name}_{suffix}"]
+    """The "tile" or the "dot" of a named semiring: its kernel, and the dtype it is loaded for."""
+    if name == "plus_times":  # whose bits do not depend on the sign
+        name, dtype = ("lor_land" if dtype == "bool" else name), dtype.removeprefix("u")
+    return _KERNELS[f"{name}_{suffix}"], dtype
 
 
 def parts_of(semiring, dtype):
@@ -150,9 +150,9 @@ def addresses(semiring, dtype):
     """
     if isinstance(semiring, str):
         kernels = [named(semiring, suffix, dtype) for suffix in ("tile", "dot")]
-        for kernel in kernels:
-            kernel.load(dtype)
-        return *(kernel.cell(dtype).value for kernel in kernels), False
+        for kernel, loaded in kernels:
+            kernel.load(loaded)
+        return *(kernel.cell(loaded).value for kernel, loaded in kernels), False
     found = _users.of(semiring)
     if dtype not in found:
         element = KERNEL_DTYPES[dtype]

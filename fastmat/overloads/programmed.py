@@ -81,8 +81,7 @@ def program(semiring, function, wanted, extra):
     element = KERNEL_DTYPES[wanted.name]
     if isinstance(semiring, str):
         tile, dot = (
-            of_kernel(semirings.named(semiring, suffix, wanted.name), wanted.name)
-            for suffix in ("tile", "dot")
+            of_kernel(*semirings.named(semiring, suffix, wanted.name)) for suffix in ("tile", "dot")
         )
     else:
         try:
