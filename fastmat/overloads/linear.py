@@ -172,7 +172,7 @@ def _activation(activation):
     name = constant(activation, None)
     if name not in NAMES:
         raise errors.TypingError(
-            f"activation is {name!r}; it must be {ACTIVATIONS}, or a function compiled by numba.njit"
+            f"activation is {name!r}; it must be {ACTIVATIONS}, or a function that Numba compiled"
         )
     return name
 
