@@ -11,6 +11,17 @@ from fastmat.ops.gradients import (
     rms_norm_vjp,
 )
 from fastmat.ops.layer_norm import layer_norm, rms_norm
+from fastmat.ops.masked_reductions import (
+    masked_argmax,
+    masked_argmin,
+    masked_count,
+    masked_max,
+    masked_mean,
+    masked_min,
+    masked_std,
+    masked_sum,
+    masked_var,
+)
 from fastmat.ops.matmul import matmul, matvec, vecdot, vecmat
 from fastmat.ops.moments import moments, standardize
 from fastmat.ops.normalization import (
@@ -46,6 +57,15 @@ __all__ = [
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "masked_argmax",
+    "masked_argmin",
+    "masked_count",
+    "masked_max",
+    "masked_mean",
+    "masked_min",
+    "masked_std",
+    "masked_sum",
+    "masked_var",
     "matmul",
     "matrix_transpose",
     "matvec",
