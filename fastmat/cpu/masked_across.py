@@ -1,6 +1,5 @@
 """Masked reductions of groups that lie side by side, line by line across them."""
 
-import numpy as np
 from numba import types
 
 from fastmat.core.compile import kernel
@@ -197,7 +196,7 @@ def _place_of(x, index):
 @always_inlined
 def _block_of(x, at, buffer):
     """Address of the numbers, and the bytes from one line to the next; in the buffer if need be."""
-    o, i, width, first, lines = at
+    o, i, width, first, _ = at
     source = in_place(x, o, i, width, first)
     if source:
         return source, x.strides[4]

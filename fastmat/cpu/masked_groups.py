@@ -13,7 +13,7 @@ from fastmat.core.compile import reads, writes
 from fastmat.core.inline import always_inlined, inlined, overload
 from fastmat.core.mathfn import accumulator, boolean, widen
 from fastmat.cpu.blocking import ceil_div
-from fastmat.cpu.blocking_reductions import CHUNK, LANES, PIECE, TASK
+from fastmat.cpu.blocking_reductions import LANES, PIECE, TASK
 from fastmat.cpu.blocks import first_place, next_place
 from fastmat.cpu.groups import chunk, chunks
 from fastmat.cpu.lines import across, as_read, is_packed, line, packed
