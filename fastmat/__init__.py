@@ -11,6 +11,14 @@ from fastmat.ops.gradients import (
     rms_norm_vjp,
 )
 from fastmat.ops.layer_norm import layer_norm, rms_norm
+from fastmat.ops.masked_gradients import (
+    masked_max_vjp,
+    masked_mean_vjp,
+    masked_min_vjp,
+    masked_std_vjp,
+    masked_sum_vjp,
+    masked_var_vjp,
+)
 from fastmat.ops.masked_reductions import (
     masked_argmax,
     masked_argmin,
@@ -61,11 +69,17 @@ __all__ = [
     "masked_argmin",
     "masked_count",
     "masked_max",
+    "masked_max_vjp",
     "masked_mean",
+    "masked_mean_vjp",
     "masked_min",
+    "masked_min_vjp",
     "masked_std",
+    "masked_std_vjp",
     "masked_sum",
+    "masked_sum_vjp",
     "masked_var",
+    "masked_var_vjp",
     "matmul",
     "matrix_transpose",
     "matvec",

@@ -120,6 +120,16 @@ def sums(found: Masked, kind: int = VALUES, center: Array | None = None) -> tupl
     return total.view(np.uint64) if array.dtype.kind == "u" else total, count
 
 
+def counted(found: Masked) -> Array:
+    """How many numbers of each group are valid: what is repeated of the mask is counted once."""
+    everything = np.ones((1,) * found.mask.ndim, bool)
+    total, _ = sums(Masked(found.mask, everything, found.axes, False))
+    repeated = 1
+    for i in found.axes:
+        repeated *= found.array.shape[i] if found.mask.shape[i] == 1 else 1
+    return np.broadcast_to(total * repeated, kept_shape(found))
+
+
 def moments(found: Masked) -> tuple[Array, Array, Array]:
     """Means of the valid numbers, sums of squares of deviations from them, and how many."""
     array = found.array

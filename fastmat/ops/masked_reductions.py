@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from fastmat.core.arrays import Array
 from fastmat.core.dtypes import DType
 from fastmat.ops.masked_groups import (
-    Masked,
     check_result,
+    counted,
     extremes,
     masked,
     moments,
@@ -373,11 +372,7 @@ def masked_count(
     found = masked(x, mask, axis)
     dtype = np.dtype(np.intp)
     check_result(out, found, keepdims, dtype)
-    everything = np.ones((1,) * found.mask.ndim, bool)
-    total, _ = sums(Masked(found.mask, everything, found.axes, False))
-    repeated = (found.array.shape[i] // found.mask.shape[i] for i in found.axes if found.array.size)
-    shape = tuple(1 if i in found.axes else n for i, n in enumerate(found.array.shape))
-    count = np.broadcast_to(total * math.prod(repeated), shape).copy()
+    count = counted(found)
     plain = found._replace(from_masked_array=False)
     return result_of(count, count == 0, plain, keepdims, dtype, out, x)
 

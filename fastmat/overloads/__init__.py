@@ -7,6 +7,7 @@ def register():
         cluster_norm,
         gradients,
         layer_norm,
+        masked_gradients,
         masked_reductions,
         matmul,
         moments,

@@ -1,5 +1,7 @@
 """What masked reductions share in compiled code: views of numbers and mask, kernels, results."""
 
+from itertools import pairwise
+
 import numpy as np
 from numba import types
 from numba.core import errors
@@ -108,7 +110,7 @@ def _apart(ndim, axes):
 
 def _mergeable(slots):
     """A function that says whether an array of any strides can be viewed by a plan that joins."""
-    pairs = tuple(pair for slot in slots for pair in zip(slot, slot[1:], strict=False))
+    pairs = tuple(pair for slot in slots for pair in pairwise(slot))
     if not pairs:
         return inlined(lambda mask: True)
 
@@ -288,6 +290,32 @@ def finisher(x, axes, keepdims, out, dtype):
         return out
 
     return inlined(write)
+
+
+def per_group(value, name, x, axes, keepdims):
+    """A function (value, x): one number for each group, in float64 and with all axes."""
+    kept = tuple(axis for axis in range(x.ndim) if axis not in axes)
+    keep = constant(keepdims, "keepdims", bool)
+    ndim = x.ndim if keep else len(kept)
+    shape_of = statistics_shape(x.ndim, axes)
+    if ndim == 0 and isinstance(value, types.Number | types.Boolean):
+        if isinstance(value, types.Complex):
+            raise errors.TypingError(f"{name} is of type {value}; it must be real")
+        return inlined(lambda value, x: np.full(shape_of(x), np.float64(value)))
+    if numpy_dtype(value, name).kind == "c":
+        raise errors.TypingError(f"{name} has dtype {value.dtype}; it must be real")
+    if value.ndim != ndim:
+        raise errors.TypingError(f"{name} has {value.ndim} dimensions; it must have {ndim}")
+    message = f"{name} has not the shape of the result"
+    shortened = kept_only(x.ndim, kept, keep)
+
+    def read(value, x):
+        shape = shape_of(x)
+        if value.shape != shortened(np.empty(shape)).shape:
+            raise ValueError(message)
+        return np.ascontiguousarray(value).astype(np.float64).reshape(shape)
+
+    return inlined(read)
 
 
 def item_of(dtype):
