@@ -201,8 +201,9 @@ def test_nan_and_infinities(dtype):
         mask[:, 3:7] = seed % 2 == 0
         for op in (*REDUCTIONS, *PLACES):
             for axis in (1, 0, None):
-                check(op, x, mask, axis)
-                check(op, np.asfortranarray(x), mask, axis)
+                if op not in PLACES or mask.any(axis).all():
+                    check(op, x, mask, axis, **keywords(op))
+                    check(op, np.asfortranarray(x), mask, axis, **keywords(op))
     for op in (*EXTREMES, *PLACES):  # infinite throughout: the first valid one
         check(op, x[4:], marks((2, 70), 1), 1)
 
