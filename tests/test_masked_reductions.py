@@ -294,9 +294,9 @@ def test_keepdims(dtype):
     x, mask = values((3, 4, 5), dtype), marks((3, 4, 5))
     for op in (*REDUCTIONS, *PLACES):
         for axes in all_axes(op, 3):
-            kept = check(op, x, mask, axes, keepdims=True)
+            kept = check(op, x, mask, axes, keepdims=True, **keywords(op))
             assert np.ndim(kept) == 3
-            assert bits(kept) == bits(check(op, x, mask, axes))
+            assert bits(kept) == bits(check(op, x, mask, axes, **keywords(op)))
 
 
 # out

@@ -44,6 +44,22 @@ FUNCTIONS = {axis: compiled(axis) for axis in (0, -1, (0, -1), None)}
 KEPT = compiled(0, True)
 
 
+@njit
+def few(x, mask):
+    """One of each kind, which takes a while to compile for each type of array."""
+    return fm.masked_sum(x, mask, 0), fm.masked_mean(x, mask), fm.masked_argmin(x, mask)
+
+
+def check_few(x, mask):
+    """Hold those against the oracles."""
+    with unmodified(x, mask):
+        total, mean, place = few(x, mask)
+    compare(total, masked_oracles.reduce("sum", x, mask, 0))
+    expected = masked_oracles.reduce("mean", x, mask)
+    compare(np.asarray(mean, expected.dtype), expected)
+    assert place == masked_oracles.place("argmin", x, mask)
+
+
 def check(axis, x, mask, functions=None, keepdims=False):
     """Hold what compiled code returns against the oracles."""
     reductions, places = functions or FUNCTIONS[axis]
@@ -70,8 +86,7 @@ def test_axes_of_two_dimensions(axis):
 def test_dtypes(dtype):
     for shape in [(5, 30), (70, 300)]:
         mask = marks(shape)
-        for axis in (0, None):
-            check(axis, poisoned(values(shape, dtype), mask), mask)
+        check(0, poisoned(values(shape, dtype), mask), mask)
 
 
 def test_complex_numbers():
@@ -85,15 +100,12 @@ def test_complex_numbers():
             compare(result, masked_oracles.reduce(op, x, mask, 0))
 
 
-@pytest.mark.parametrize(
-    ("shape", "axis"),
-    [((50,), None), ((7, 40, 5), 0), ((7, 40, 5), (0, -1)), ((2, 3, 4, 5), None)],
-)
-def test_dimensions(shape, axis):
+@pytest.mark.parametrize("shape", [(7, 40, 5), (2, 3, 4, 5)])
+def test_dimensions(shape):
     mask = marks(shape)
     x = poisoned(values(shape, "f4"), mask)
-    check(axis, x, mask)
-    check(axis, np.asfortranarray(x), mask)
+    check_few(x, mask)
+    check_few(np.asfortranarray(x), mask)
 
 
 def test_masks_that_broadcast():
@@ -104,9 +116,7 @@ def test_masks_that_broadcast():
         ((2, 3, 4, 5), (3, 1, 5)),
     ]:
         mask = marks(small)
-        x = poisoned(values(shape, "f4"), mask)
-        for axis in (0, None):
-            check(axis, x, mask)
+        check_few(poisoned(values(shape, "f4"), mask), mask)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +124,9 @@ def test_masks_that_broadcast():
 )
 def test_layouts(layout):
     x, mask = LAYOUTS[layout](values((9, 35), "f4")), marks((9, 35))
-    check(0, x, mask)
-    check(None, x, LAYOUTS[layout](mask))
+    check_few(x, mask)
+    check_few(x, LAYOUTS["sliced"](mask))
+    check_few(x, np.broadcast_to(mask[:1], (9, 35)))
 
 
 def test_same_bits_as_from_python():

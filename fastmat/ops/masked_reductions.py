@@ -403,9 +403,10 @@ def _extreme(
     value, _, count = extremes(found, largest, False)
     missing = count == 0
     if start is not None:
-        better = (value < start) if not largest else (value > start)
-        value = np.where(missing | ~(better | (value != value)), start, value)
-        value = np.where(missing | (start != start), start, value)
+        with np.errstate(invalid="ignore"):
+            better = (value > start) if largest else (value < start)
+        chosen = (better | (value != value)) & ~missing & (start == start)
+        value = np.where(chosen, value, start)
     elif missing.any() and not found.from_masked_array:
         name = "masked_max" if largest else "masked_min"
         raise ValueError(f"{name} of a slice where mask is False throughout: it needs initial=")
@@ -438,7 +439,11 @@ def _floating(dtype: DType) -> DType:
 
 def _scalar(initial: Any, dtype: DType) -> Array:
     """What a reduction starts with, in this dtype."""
-    try:
-        return np.asarray(initial).astype(dtype).reshape(())
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"initial is {initial!r}; it must be a number") from error
+    number = np.asarray(initial)
+    if number.shape or number.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+        raise TypeError(f"initial is {initial!r}; it must be a number as x has them")
+    if dtype.kind in "iu" and number.dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if not limits.min <= int(number) <= limits.max:
+            raise ValueError(f"initial is {initial!r}; it must fit into {dtype}")
+    return number.astype(dtype)
