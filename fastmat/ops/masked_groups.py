@@ -86,14 +86,21 @@ def masked_views(
     repeated = [i for i in reversed(axes) if mask.shape[i] < array.shape[i]]
     for i in [-1, *repeated]:
         if i >= 0:
-            lengths = [array.shape[k] if k == i else n for k, n in enumerate(mask.shape)]
-            mask = np.ascontiguousarray(np.broadcast_to(mask, lengths))
+            mask = _repeated(mask, i, array)
         try:
             yield from grouped(axes, array, mask, *inputs, *outputs)
         except ScatteredError:
             continue
         return
     yield from views_of(axes, [array, mask, *inputs], outputs)
+
+
+def _repeated(mask: Array, axis: int, array: Array) -> Array:
+    """The mask written out along an axis; it then lies in memory as the array does."""
+    lengths = [n if k == axis else mask.shape[k] for k, n in enumerate(array.shape)]
+    order = sorted(range(array.ndim), key=lambda k: -abs(array.strides[k]))
+    ordered = np.broadcast_to(mask, lengths).transpose(order)
+    return np.ascontiguousarray(ordered).transpose(np.argsort(order))
 
 
 def bits_of(dtype: DType) -> int:
@@ -166,9 +173,9 @@ def extremes(found: Masked, largest: bool, places: bool) -> tuple[Array, Array, 
             steps, views = _in_order(found, [least, where, count])
         for view in views:
             entry(*view, *steps, turn, places)
+    values: Any = np.bitwise_xor(least, turn) if integer else least * turn
     with np.errstate(over="ignore"):
-        values = (least ^ turn if integer else least * turn).astype(array.dtype)
-    return values, where, count
+        return values.astype(array.dtype), where, count
 
 
 def turn_of(dtype: DType, largest: bool) -> int:
