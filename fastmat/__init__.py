@@ -13,6 +13,25 @@ from fastmat.ops.gradients import (
 )
 from fastmat.ops.layer_norm import layer_norm, rms_norm
 from fastmat.ops.linear import linear, linear_vjp, matmul_vjp
+from fastmat.ops.masked_gradients import (
+    masked_max_vjp,
+    masked_mean_vjp,
+    masked_min_vjp,
+    masked_std_vjp,
+    masked_sum_vjp,
+    masked_var_vjp,
+)
+from fastmat.ops.masked_reductions import (
+    masked_argmax,
+    masked_argmin,
+    masked_count,
+    masked_max,
+    masked_mean,
+    masked_min,
+    masked_std,
+    masked_sum,
+    masked_var,
+)
 from fastmat.ops.matmul import matmul, matvec, vecdot, vecmat
 from fastmat.ops.moments import moments, standardize
 from fastmat.ops.normalization import (
@@ -52,6 +71,21 @@ __all__ = [
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "masked_argmax",
+    "masked_argmin",
+    "masked_count",
+    "masked_max",
+    "masked_max_vjp",
+    "masked_mean",
+    "masked_mean_vjp",
+    "masked_min",
+    "masked_min_vjp",
+    "masked_std",
+    "masked_std_vjp",
+    "masked_sum",
+    "masked_sum_vjp",
+    "masked_var",
+    "masked_var_vjp",
     "masks",
     "matmul",
     "matmul_vjp",

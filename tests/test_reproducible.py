@@ -114,7 +114,95 @@ def joined(by_x, by_weight, by_bias):
     return np.concatenate((by_x.ravel(), by_weight, by_bias))
 
 
+@register_jitable
+def valid(x):
+    return x > -0.5
+
+
+@register_jitable
+def masked_sum(x):
+    return fm.masked_sum(x, valid(x), -1)
+
+
+@register_jitable
+def masked_mean(x):
+    return fm.masked_mean(x, valid(x), 0)
+
+
+@register_jitable
+def masked_var(x):
+    return fm.masked_var(x, valid(x), -1)
+
+
+@register_jitable
+def masked_std(x):
+    return fm.masked_std(x, valid(x), 0)
+
+
+@register_jitable
+def masked_min(x):
+    return fm.masked_min(x, valid(x), -1, initial=9)
+
+
+@register_jitable
+def masked_max(x):
+    return fm.masked_max(x, valid(x), 0, initial=-9)
+
+
+@register_jitable
+def masked_argmin(x):
+    return fm.masked_argmin(x, valid(x))
+
+
+@register_jitable
+def masked_argmax(x):
+    return fm.masked_argmax(x, valid(x))
+
+
+@register_jitable
+def masked_count(x):
+    return fm.masked_count(x, valid(x), -1)
+
+
+@register_jitable
+def masked_sum_vjp(g, x):
+    return fm.masked_sum_vjp(g, x, valid(x), -1)
+
+
+@register_jitable
+def masked_mean_vjp(g, x):
+    return fm.masked_mean_vjp(g, x, valid(x), -1)
+
+
+@register_jitable
+def masked_var_vjp(g, x):
+    return fm.masked_var_vjp(g, x, valid(x), -1)
+
+
+@register_jitable
+def masked_std_vjp(g, x):
+    return fm.masked_std_vjp(g, x, valid(x), -1)
+
+
+@register_jitable
+def masked_min_vjp(g, x):
+    least = fm.masked_min(x, valid(x), -1, initial=9)
+    return fm.masked_min_vjp(g, x, valid(x), least, -1)
+
+
+@register_jitable
+def masked_max_vjp(g, x):
+    largest = fm.masked_max(x, valid(x), -1, initial=-9)
+    return fm.masked_max_vjp(g, x, valid(x), largest, -1)
+
+
+MASKED = (masked_sum, masked_mean, masked_var, masked_std, masked_min, masked_max)
+MASKED += (masked_argmin, masked_argmax, masked_count)
+MASKED_GRADIENTS = (masked_sum_vjp, masked_mean_vjp, masked_var_vjp, masked_std_vjp)
+MASKED_GRADIENTS += (masked_min_vjp, masked_max_vjp)
+
 WITH_MORE = {
+    **{function.__name__: function for function in (*MASKED, *MASKED_GRADIENTS)},
     "layer_norm_vjp": layer_norm_vjp,
     "rms_norm_vjp": rms_norm_vjp,
     "group_norm_vjp": group_norm_vjp,
@@ -172,6 +260,8 @@ CALLS = {
     "normalize_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
     "softmax_vjp": [((5000, 8), (5000, 8)), ((300, 700), (300, 700))],
     "log_softmax_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
+    **{f.__name__: [((5000, 8),), ((300, 700),), ((2, 90_000),)] for f in MASKED},
+    **{f.__name__: [((5000,), (5000, 8)), ((2,), (2, 90_000))] for f in MASKED_GRADIENTS},
     "logsumexp_vjp": [((5000,), (5000, 8), (5000,)), ((2,), (2, 90_000), (2,))],
 }
 DTYPES = ["f4", "f8", "c8"]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastmat.comparisons import masked_reductions
+
 Shape = tuple[int, ...]
 Options = tuple[tuple[str, object], ...]
 
@@ -35,6 +37,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "softmax_vjp": ("result",),
     "log_softmax_vjp": ("result",),
     "logsumexp_vjp": ("x", "result"),
+    **masked_reductions.PARAMETERS,
 }
 
 
@@ -94,7 +97,7 @@ class Case:
         """The row in words: operation and shapes."""
         shown = self.shapes
         if self.op in PARAMETERS:
-            x = 1 if self.op == "logsumexp_vjp" else 0
+            x = 1 if self.op == "logsumexp_vjp" or masked_reductions.is_gradient(self.op) else 0
             shown = self.shapes[x : x + 1]
         shapes = " @ ".join("×".join(map(str, shape)) for shape in shown)
         if self.op == "vecdot":
@@ -121,10 +124,10 @@ def on_groups(
 
 def _shape_of(name: str, op: str, x: Shape, options: Mapping[str, Any]) -> Shape:
     """The shape of an operand of this operation, or of its gradient."""
-    if name == "x":
+    if name in ("x", "mask"):
         return x
     if name in ("cotangent", "result"):
-        return x[:-1] if op == "logsumexp" else x
+        return x[:-1] if op == "logsumexp" or op in masked_reductions.PARAMETERS else x
     last_axis = op in ("layer_norm", "rms_norm")
     if name in ("mean", "rstd") and op != "batch_norm":
         if last_axis:
@@ -345,6 +348,11 @@ SOFTMAX = (
     on_groups("softmax", "logsumexp", "float32", _TABLE),
 )
 
+MASKED = tuple(
+    on_groups("masked reductions", op, dtype, shape, quick=quick)
+    for op, dtype, shape, quick in masked_reductions.ROWS
+)
+
 # The photograph has 600 rows of 512 pixels of three colours.
 PHOTO = (
     Case(
@@ -398,6 +406,7 @@ CASES = (
     *CLUSTERS,
     *MOMENTS,
     *SOFTMAX,
+    *MASKED,
     *PHOTO,
 )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastmat.comparisons import checks_gradients, libraries
+from fastmat.comparisons import checks_gradients, libraries, masked_reductions
 from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
@@ -54,6 +54,7 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     - softmax: exp(x - max) inherits the rounding of its argument, so y may be off by
       (8 + |x - max|) eps y.
     - Gradients: see `checks_gradients`.
+    - Masked reductions and their gradients: see `masked_reductions`.
     - Gradients of clusters in float32 are computed in float64; in float64 their terms may be off
       by 8 eps each.
     - float16 is computed in float32 (eps is that of float32) and rounded once, to half a unit
@@ -69,6 +70,10 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     x = wide_arrays[0]
     if case.op == "softmax":
         allowed = (8 + np.max(x, -1, keepdims=True) - x) * size
+    elif masked_reductions.is_masked(case.op):
+        first = "cotangent" if case.op.endswith("_vjp") else "x"
+        named = dict(zip((first, *case.parameters), wide_arrays, strict=True))
+        allowed = masked_reductions.allowed(case.op, named, exact)
     elif case.op == "cluster_norm_vjp" and result.dtype == np.float64:
         allowed = 8 * (size + _largest_term(wide_arrays))
     elif case.op.endswith("_vjp") and not case.clusters:

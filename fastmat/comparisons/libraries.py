@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastmat
-from fastmat.comparisons import by_numpy
+from fastmat.comparisons import by_numpy, masked_reductions
 from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
@@ -97,7 +97,11 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
     Mean and variance are its first and second half; so are result and sum with a residual.
     """
     if case.op in PARAMETERS:
-        first = arrays[1] if case.op == "logsumexp_vjp" else arrays[0]
+        by_group = case.op == "logsumexp_vjp" or masked_reductions.is_gradient(case.op)
+        first = arrays[1] if by_group else arrays[0]
+        if masked_reductions.is_masked(case.op) and not by_group:
+            dtype = masked_reductions.result_dtype(case.op, first.dtype)
+            return np.empty(first.shape[:-1], dtype)
         if case.residual:
             return np.empty((2, *first.shape), first.dtype)
         if case.op == "moments":

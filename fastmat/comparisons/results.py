@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmat.comparisons import masked_reductions
 from fastmat.comparisons.cases import Case
 
 Array = NDArray[np.generic]
@@ -25,6 +26,8 @@ def with_results(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     for name, given in named.items():
         if name in statistics:
             named[name] = np.ascontiguousarray(statistics[name]).reshape(given.shape)
+        elif name == "result" and "mask" in named:
+            np.copyto(given, masked_reductions.result_of(case.op, named["x"], named["mask"]))
         elif name == "result":
             np.copyto(given, _result(case, named.get("x", given)), casting="same_kind")
     return tuple(named.values())

@@ -8,6 +8,8 @@ def register():
         gradients,
         layer_norm,
         linear,
+        masked_gradients,
+        masked_reductions,
         masks,
         matmul,
         moments,
