@@ -11,8 +11,8 @@ from fastmat.core.inline import always_inlined, inlined, reducing
 from fastmat.core.mathfn import narrow, widen
 from fastmat.cpu.blocking import tile_cols
 from fastmat.cpu.panels import pack
-from fastmat.cpu.shuffle import transpose_lane
-from fastmat.cpu.views import in_rows, part
+from fastmat.cpu.shuffle import copy_lane, transpose_lane
+from fastmat.cpu.views import in_rows, part, transposed
 
 NOTHING, SOMETHING, EVERYTHING = 0, 1, 2  # of a panel that is visible
 _SIDE = 16  # of the squares of bytes that are transposed in registers
@@ -46,7 +46,13 @@ def _transpose(
 ):
     """Columns beyond those of the mask repeat the last one, so that they do not count."""
     (columns, lines), width = mask.shape, flags.shape[1]
-    if columns == width and width % _SIDE == 0 and lines >= _SIDE and mask.strides[1] == 1:
+    whole = columns == width and width % _SIDE == 0
+    if whole and mask.strides[0] == 1:
+        rows = transposed(mask)
+        for j in range(lines):
+            for i in range(0, width, _SIDE):
+                copy_lane(rows, j, i, flags, j, i, False)
+    elif whole and mask.strides[1] == 1 and lines >= _SIDE:
         for j in range(0, lines, _SIDE):
             j = min(j, lines - _SIDE)
             for i in range(0, width, _SIDE):
