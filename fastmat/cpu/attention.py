@@ -19,22 +19,22 @@ from fastmat.core.mathfn import accumulator, boolean, narrow
 from fastmat.core.process import num_threads
 from fastmat.cpu.attention_masks import (
     NOTHING,
-    SOMETHING,
     add,
+    hidden_part,
     hide,
-    hide_later_keys,
     visible_part,
 )
 from fastmat.cpu.attention_panels import (
     add_columns_by_panel,
+    as_line,
     exponentials,
+    finite,
     multiply,
     multiply_rows_by_panel,
     pack_columns,
     pack_panel,
     pack_rows,
     padded,
-    as_line,
     plane,
 )
 from fastmat.cpu.blocking import ceil_div, tile_cols, tile_rows
@@ -73,7 +73,12 @@ def attention(
     of_keys, of_values = padded(n, element) * depth, n * padded(width, element)
     several = PACKED // (max(1, of_keys + of_values) * out.itemsize)
     several = max(1, min(several, outer * heads // share))
-    keys, values = scratch((several, of_keys), real), scratch((several, of_values), real)
+    blocks = ceil_div(n, KEYS)
+    packed = (
+        scratch((several, of_keys), real),
+        scratch((several, of_values), real),
+        scratch((several, blocks), types.uint8),
+    )
     panels = ceil_div(m, columns)
     per_task = min(PANELS, max(1, panels * several * share // (2 * threads)))
     tasks = ceil_div(panels, per_task)
@@ -88,57 +93,60 @@ def attention(
         scratch((threads, KEYS * columns if mask.size else 0), types.uint8),
         scratch((threads, KEYS * columns if additive.size else 0), real),
     )
-    blocks = ceil_div(n, KEYS)
     for first in range(0, outer * heads // share, several):
         count = min(several, outer * heads // share - first)
         where = first * share, share, per_task, tasks, n
-        parallel_for(_pack, count * blocks, threads, (k, v, keys, values, where))
-        args = (q, mask, additive, out, logsumexp), (keys, values), (causal, scale), where, own
+        parallel_for(_pack, count * blocks, threads, (k, v, packed, where))
+        args = (q, mask, additive, out, logsumexp), packed, (causal, scale), where, own
         parallel_for(_attend, count * share * tasks, threads, args)
 
 
 @task
 def _pack(args, slot, index):
     """A block of keys, and of values."""
-    k, v, keys, values, (first, share, _, _, _) = args
+    k, v, (keys, values, are_finite), (first, share, _, _, _) = args
     n, depth, element = k.shape[2], k.shape[3], k.dtype
     blocks = ceil_div(n, KEYS)
-    item, j = index // blocks, index % blocks * KEYS
-    head = first + item * share
+    item, block = index // blocks, index % blocks
+    head, j = first + item * share, block * KEYS
     o, h = head // k.shape[1], head % k.shape[1]
     some_keys = part(plane(k, o, h), j, j + KEYS, 0, depth)
     some_values = part(plane(v, o, h), j, j + KEYS, 0, v.shape[3])
     lines, width = some_keys.shape[0], padded(v.shape[3], element)
     pack_rows(some_keys, part(keys[item], j * depth, padded(j + lines, element) * depth))
-    pack_columns(some_values, part(values[item], j * width, (j + lines) * width))
+    in_columns = part(values[item], j * width, (j + lines) * width)
+    pack_columns(some_values, in_columns)
+    are_finite[item, block] = finite(in_columns)
 
 
 @task
 def _attend(args, slot, index):
     """A few panels of queries of a head, the last ones first: with a causal mask these are long."""
-    (q, mask, additive, out, logsumexp), packed, (causal, scale), where, own = args
-    first, share, per_task, tasks, n = where
+    (q, mask, additive, out, logsumexp), (keys, values, are_finite), how, where, own = args
+    (causal, scale), (first, share, per_task, tasks, n) = how, where
     element, columns, (m, depth) = q.dtype, tile_cols(q.dtype), q.shape[2:]
     head, item = first + index // tasks, index // tasks // share
     o, h = head // q.shape[1], head % q.shape[1]
     start = (tasks - 1 - index % tasks) * per_task * columns
     stop = min(m, start + per_task * columns)
     state = own[0][slot], own[1][slot], own[2][slot], own[3][slot]
+    work = own[4][slot], own[5][slot], own[6][slot], own[7][slot], own[8][slot]
     _begin(plane(q, o, h), start, stop, scale, state)
     masks = plane(mask, o, h), plane(additive, o, h)
-    size = state[0].itemsize
-    height = padded(out.shape[3], element)
+    width, height = out.shape[3], padded(out.shape[3], element)
     for j in range(0, n, KEYS):
         lines = min(KEYS, n - j)
-        keys = packed[0][item].ctypes.data + j * depth * size
-        values = packed[1][item].ctypes.data + j * height * size
+        block = (
+            keys[item].ctypes.data + j * depth * keys.itemsize,
+            part(values[item], j * height, (j + lines) * height),
+            are_finite[item, j // KEYS] != 0,
+        )
         for i in range(start, stop, columns):
             seen = min(lines, i + columns - j) if causal else lines
             if seen > 0:
-                place = i, min(columns, m - i), j, seen
-                which = (i - start) // columns
-                shape = depth, out.shape[3], lines
-                _add_block(element, keys, values, shape, masks, causal, place, which, state, own, slot)
+                place, which = (i, min(columns, m - i), j, seen), (i - start) // columns
+                shape = depth, width, lines
+                _add_block(element, block, shape, masks, causal, place, which, state, work)
     _finish(plane(out, o, h), o, h, logsumexp, start, stop, state)
 
 
@@ -168,38 +176,34 @@ def _begin(
 @inlined
 def _add_block(
     element,
-    keys,  # in, address of the packed block
-    values,  # in, likewise
+    block,  # in: address of packed keys; packed values, and whether these are finite
     shape,  # (depth, width, lines of the block)
     masks,  # boolean and additive
     causal,
-    place,  # the first query, how many; the first key, how many are seen
+    place,  # the first query, how many there are; the first key, how many are seen
     which,  # number of the panel of queries in this task
     state,  # inout: packed queries, sums, largest scores, sums of exponentials
-    own,
-    slot,
+    work,  # scratch
 ):
     """Take a block of keys and values into account for one panel of queries."""
-    (depth, width, lines), (i, queries, j, seen) = shape, place
+    (keys, values, are_finite), (depth, width, lines), (i, queries, j, seen) = block, shape, place
+    lanes, scores, edge, flags, more = work
     columns, height = tile_cols(element), padded(width, element)
-    lanes, scores, edge, flags, more = own[4][slot], own[5][slot], own[6][slot], own[7][slot], own[8][slot]
     visible = visible_part(masks[0], i, queries, j, seen, columns, flags)
     if visible == NOTHING:
         return
     packed = state[0].ctypes.data + which * depth * columns * scores.itemsize
     multiply_rows_by_panel(element, depth, keys, packed, seen, scores, edge)
     panel = as_line(scores)
-    if visible == SOMETHING:
-        hide(panel, flags, seen * columns)
     add(masks[1], i, queries, j, seen, panel, more)
-    if causal and j + seen - 1 > i:
-        hide_later_keys(panel, i, j, seen, True)
-    at = which * columns
+    hidden = hidden_part(visible, causal, place, columns, True)
+    hide(panel, flags, hidden, seen, -np.inf)
+    at, first, sums = which * columns, which * height, state[1]
     top, total = part(state[2], at, at + columns), part(state[3], at, at + columns)
     if _exponentials(panel, seen, top, total, lanes):
-        scale_columns(panel.dtype, address(state[1], which * height, 0), height, lanes[1].ctypes.data)
-    panel_at = panel.ctypes.data
-    add_columns_by_panel(element, seen, lines, values, panel_at, which * height, state[1], width, True, edge)
+        scale_columns(panel.dtype, address(sums, first, 0), height, lanes[1].ctypes.data)
+    operands = element, values, are_finite, lines, panel, seen
+    add_columns_by_panel(*operands, first, sums, width, edge, flags, hidden)
 
 
 @inlined

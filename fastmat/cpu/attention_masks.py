@@ -4,8 +4,6 @@ A panel has a column for each query and a line for each key; where gradients by 
 a column for each key and a line for each query. Masks come with columns first, then lines.
 """
 
-import numpy as np
-
 from fastmat.core.compile import call
 from fastmat.core.inline import always_inlined, inlined, reducing
 from fastmat.core.mathfn import narrow, widen
@@ -75,18 +73,6 @@ def _zeros(
     return count
 
 
-@always_inlined
-def hide(
-    panel,  # inout (lines * NR or more,)
-    flags,  # in (lines * NR or more,)
-    n,  # lines * NR
-):
-    """The scores that a mask leaves out become -inf."""
-    lowest = narrow(-np.inf, panel.dtype)
-    for j in range(n):
-        panel[j] = lowest if flags[j] == 0 else panel[j]
-
-
 @inlined
 def add(
     additive,  # in (columns, lines), of all columns and lines; or (0, 0), where there is no mask
@@ -108,19 +94,61 @@ def add(
 
 
 @inlined
-def hide_later_keys(
+def hide(
     panel,  # inout (lines * NR or more,)
-    i,  # the first column
-    j,  # the first line
+    flags,  # in (lines * NR or more,): 0 where a mask hides a key from a query
+    hidden,  # what is hidden: see `hidden_part`
     lines,
-    by_query,  # whether columns are queries and lines are keys, or the other way round
+    value,
 ):
-    """Scores of keys after the query become -inf."""
+    """What is hidden becomes this value."""
+    by_mask, by_order, i, j, by_query = hidden
     width = tile_cols(panel.dtype)
-    for p in range(lines):
-        if by_query:
-            first, last = 0, min(width, j + p - i)
-        else:
-            first, last = max(0, j + p - i + 1), width
-        for c in range(first, last):
-            panel[p * width + c] = -np.inf
+    if by_mask:
+        _replace(panel, flags, lines * width, narrow(value, panel.dtype))
+    if by_order:
+        for p in range(lines):
+            first, last = _later_keys(i, j + p, width, by_query)
+            for c in range(first, last):
+                panel[p * width + c] = value
+
+
+@inlined
+def hidden_part(visible, causal, place, width, by_query):
+    """What of a panel is hidden, as a tuple.
+
+    Whether a mask hides some of it, whether causality does, the first column, the first line,
+    and whether columns are queries.
+    """
+    i, _, j, lines = place
+    by_order = causal and (j + lines - 1 > i if by_query else i + width - 1 > j)
+    return visible == SOMETHING, by_order, i, j, by_query
+
+
+@inlined
+def is_hidden(flags, hidden, p, c, width):
+    """Whether the number in line p and column c of a panel is hidden."""
+    by_mask, by_order, i, j, by_query = hidden
+    if by_mask and flags[p * width + c] == 0:
+        return True
+    first, last = _later_keys(i, j + p, width, by_query)
+    return by_order and first <= c < last
+
+
+@inlined
+def _later_keys(i, line, width, by_query):
+    """The columns, of those from i on, in which the key comes after the query."""
+    if by_query:  # columns are queries, and lines are keys
+        return 0, min(width, line - i)
+    return max(0, line - i + 1), width
+
+
+@always_inlined
+def _replace(
+    panel,  # inout (n or more,)
+    flags,  # in (n or more,)
+    n,
+    value,
+):
+    for p in range(n):
+        panel[p] = value if flags[p] == 0 else panel[p]

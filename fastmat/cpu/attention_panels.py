@@ -13,11 +13,13 @@ from numba.extending import intrinsic
 
 from fastmat.core.compile import call
 from fastmat.core.elementary import exp
-from fastmat.core.inline import always_inlined, inlined
+from fastmat.core.inline import always_inlined, inlined, reducing
 from fastmat.core.mathfn import narrow
+from fastmat.cpu.attention_masks import is_hidden
 from fastmat.cpu.blocking import ceil_div, tile_cols, tile_rows
 from fastmat.cpu.gemm import tiles
 from fastmat.cpu.panels import pack
+from fastmat.cpu.simd import multiply_add
 from fastmat.cpu.views import part, transposed
 
 i8, i64 = ir.IntType(8), ir.IntType(64)
@@ -135,25 +137,49 @@ def multiply_rows_by_panel(
 @inlined
 def add_columns_by_panel(
     element,  # dtype of the operands
-    lines,  # length of the sums
-    packed_lines,  # lines of the panels of columns
-    columns,  # in, address of panels of MR columns (packed_lines, MR)
-    panel,  # in, address of a panel (lines, NR)
+    columns,  # in, panels of MR columns (lines, MR), of which the first `seen` lines count
+    is_finite,  # whether that has neither NaN nor infinities
+    lines,
+    panel,  # in (seen * NR or more,), a panel (seen, NR)
+    seen,
     first,  # the first row of the result
-    result,  # inout (rows, NR), from `first` on the transposed product, filled up to whole tiles
+    result,  # inout (rows, NR), from `first` on the product, filled up to whole tiles
     height,  # rows of the product
-    accumulate,
     edge,  # scratch (MR, NR)
+    flags,
+    hidden,  # where the panel has zeros that nothing is multiplied with: see `hidden_part`
 ):
-    """result (+)= columns.T @ panel"""
+    """result += columns.T @ panel"""
     rows = tile_rows(element)
     third = rows // 3
-    step = packed_lines * rows * result.itemsize
-    for i in range(0, height, rows):
-        filled = ceil_div(min(rows, height - i), third) * third
-        target = part(result, first + i, first + i + filled, 0, result.shape[1])
-        at = columns + i // rows * step
-        call(tiles, element, (lines, at, panel, target, accumulate, edge))
+    if is_finite or not (hidden[0] or hidden[1]):
+        step = lines * rows * result.itemsize
+        for i in range(0, height, rows):
+            filled = ceil_div(min(rows, height - i), third) * third
+            target = part(result, first + i, first + i + filled, 0, result.shape[1])
+            at = columns.ctypes.data + i // rows * step
+            call(tiles, element, (seen, at, panel.ctypes.data, target, True, edge))
+        return
+    width = result.shape[1]
+    for e in range(height):
+        for c in range(width):
+            total = narrow(0, result.dtype)
+            for p in range(seen):
+                if not is_hidden(flags, hidden, p, c, width):
+                    number = columns[(e // rows * lines + p) * rows + e % rows]
+                    total = multiply_add(total, number, panel[p * width + c])
+            result[first + e, c] += total
+
+
+@reducing
+def finite(
+    numbers,  # in (n,)
+):
+    """Whether there are neither NaN nor infinities."""
+    total = narrow(0, numbers.dtype)
+    for j in range(numbers.shape[0]):
+        total += numbers[j] * 0
+    return total == 0
 
 
 @always_inlined

@@ -2,7 +2,8 @@
 
 With scores s = scale * q @ k.T, p = exp(s - logsumexp) and the cotangent g,
 
-    dv = p.T @ g,    ds = p * (g @ v.T - sum(g * out)),    dq = scale * ds @ k,    dk = scale * ds.T @ q
+    ds = p * (g @ v.T - sum(g * result))
+    dq = scale * ds @ k,    dk = scale * ds.T @ q,    dv = p.T @ g
 
 computed block by block as in the forward operation (Dao et al., 2022, arXiv:2205.14135, appendix
 B.2). A task owns what it writes: some queries, block by block of keys; then some keys, block by
@@ -19,16 +20,16 @@ from fastmat.core.mathfn import accumulator, boolean, narrow, widen
 from fastmat.core.process import num_threads
 from fastmat.cpu.attention_masks import (
     NOTHING,
-    SOMETHING,
     add,
+    hidden_part,
     hide,
-    hide_later_keys,
     visible_part,
 )
 from fastmat.cpu.attention_panels import (
     add_columns_by_panel,
     as_line,
     exponentials,
+    finite,
     multiply,
     multiply_rows_by_panel,
     pack_columns,
@@ -69,6 +70,7 @@ def attention_vjp(
     causal,
     scale,
 ):
+    """The gradients, each in full: sums over axes that were broadcast are left to the caller."""
     outer, heads, m, depth = q.shape
     work = outer * heads * m * v.shape[2] * (depth + v.shape[3])
     threads = num_threads() if work > SERIAL_SCORES else 1
@@ -137,6 +139,7 @@ def side(
         scratch((several, sizes[1]), real),
         scratch((several, sizes[2]), real),
         scratch((several, sizes[3]), real),
+        scratch((several, 2, ceil_div(n, KEYS)), types.uint8),
     )
     panels = ceil_div(m, columns)
     per_task = min(PANELS, max(1, panels * several * share // (2 * threads)))
@@ -179,12 +182,15 @@ def _pack(args, slot, index):
     in_columns = part(packed[2][item], j * padded(depth, element), stop * padded(depth, element))
     pack_rows(rows, in_rows)
     pack_columns(rows, in_columns)
+    packed[4][item, 0, index % blocks] = finite(in_columns)
     pack_rows(others, part(packed[1][item], j * width, end * width))
     if not by_query:
         multiply(in_rows, scale)
         multiply(in_columns, scale)
         height = padded(width, element)
-        pack_columns(others, part(packed[3][item], j * height, stop * height))
+        others_in_columns = part(packed[3][item], j * height, stop * height)
+        pack_columns(others, others_in_columns)
+        packed[4][item, 1, index % blocks] = finite(others_in_columns)
 
 
 @task
@@ -208,13 +214,16 @@ def _differentiate(args, slot, index):
     masks = plane(mask, o, h), plane(additive, o, h)
     work = own[4][slot], own[5][slot], own[6][slot], own[7][slot], own[8][slot], own[9][slot]
     size, rows = state[0].itemsize, tile_rows(element)
+    tall, wide = padded(depth, element), padded(width, element)
     for j in range(0, n, KEYS):
         lines = min(KEYS, n - j)
         block = (
             packed[0][item].ctypes.data + j * depth * size,
             packed[1][item].ctypes.data + j * width * size,
-            packed[2][item].ctypes.data + j * padded(depth, element) * size,
-            packed[3][item].ctypes.data + j * padded(width, element) * size,
+            part(packed[2][item], j * tall, (j + lines) * tall),
+            part(packed[3][item], j * wide, (j + lines) * wide),
+            packed[4][item, 0, j // KEYS] != 0,
+            packed[4][item, 1, j // KEYS] != 0,
         )
         for i in range(start, stop, columns):
             skipped, seen = 0, lines
@@ -229,8 +238,10 @@ def _differentiate(args, slot, index):
                 from_here = (
                     block[0] + skipped * depth * size,
                     block[1] + skipped * width * size,
-                    block[2] + skipped * rows * size,
-                    block[3] + skipped * rows * size,
+                    part(block[2], skipped * rows, lines * tall),
+                    part(block[3], skipped * rows, lines * wide),
+                    block[4],
+                    block[5],
                 )
                 _load_statistics(logsumexp, delta, o, h, place, by_query, work[2])
                 _add_block(
@@ -296,7 +307,7 @@ def _load_statistics(
 @inlined
 def _add_block(
     element,
-    block,  # in, addresses: rows of b and of b_other, columns of b and of b_other
+    block,  # in: addresses of rows of b and b_other; columns of these, and whether they are finite
     shape,  # (depth, width, lines of the block)
     masks,  # boolean and additive
     how,  # (causal, by_query)
@@ -317,27 +328,24 @@ def _add_block(
     multiply_rows_by_panel(element, depth, block[0], packed, seen, scores, edge)
     multiply_rows_by_panel(element, width, block[1], other, seen, slopes, edge)
     p, ds = as_line(scores), as_line(slopes)
-    if visible == SOMETHING:
-        hide(p, flags, seen * columns)
     add(masks[1], i, wanted, j, seen, p, more)
-    if causal and by_query and j + seen - 1 > i:
-        hide_later_keys(p, i, j, seen, True)
-    elif causal and not by_query and i + columns - 1 > j:
-        hide_later_keys(p, i, j, seen, False)
+    hidden = hidden_part(visible, causal, place, columns, by_query)
     shift, delta = statistics[0], statistics[1]
     if by_query:
         exponentials(p, seen, shift)
+        hide(p, flags, hidden, seen, 0.0)
         _slopes_by_column(ds, p, seen, delta)
     else:
         _exponentials_by_line(p, seen, shift)
-        height = padded(width, element)
-        at, first = p.ctypes.data, which * height
-        add_columns_by_panel(
-            element, seen, lines, block[3], at, first, state[3], width, True, edge
-        )
+        hide(p, flags, hidden, seen, 0.0)
+        operands = element, block[3], block[5], lines, p, seen
+        first = which * padded(width, element)
+        add_columns_by_panel(*operands, first, state[3], width, edge, flags, hidden)
         _slopes_by_line(ds, p, seen, delta)
-    at, first = ds.ctypes.data, which * padded(depth, element)
-    add_columns_by_panel(element, seen, lines, block[2], at, first, state[2], depth, True, edge)
+    hide(ds, flags, hidden, seen, 0.0)
+    operands = element, block[2], block[4], lines, ds, seen
+    first = which * padded(depth, element)
+    add_columns_by_panel(*operands, first, state[2], depth, edge, flags, hidden)
 
 
 @always_inlined
