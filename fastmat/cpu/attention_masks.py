@@ -5,6 +5,7 @@ a column for each key and a line for each query. Masks come with columns first, 
 """
 
 from fastmat.core.compile import call
+from fastmat.core.elementary import select
 from fastmat.core.inline import always_inlined, inlined, reducing
 from fastmat.core.mathfn import narrow, widen
 from fastmat.cpu.blocking import tile_cols
@@ -151,4 +152,4 @@ def _replace(
     value,
 ):
     for p in range(n):
-        panel[p] = value if flags[p] == 0 else panel[p]
+        panel[p] = select(flags[p] == 0, value, panel[p])

@@ -14,7 +14,6 @@ import numpy as np
 from numba import types
 
 from fastmat.core.compile import call, kernel, reads, writes
-from fastmat.core.elementary import exp
 from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import accumulator, boolean, narrow, widen
 from fastmat.core.process import num_threads
@@ -37,6 +36,7 @@ from fastmat.cpu.attention_panels import (
     pack_rows,
     padded,
     plane,
+    weight,
 )
 from fastmat.cpu.blocking import ceil_div, tile_cols, tile_rows
 from fastmat.cpu.blocking_attention import KEYS, PACKED, PANELS, SERIAL_SCORES
@@ -383,7 +383,7 @@ def _exponentials_by_line(
     width = tile_cols(panel.dtype)
     for j in range(lines):
         for c in range(width):
-            panel[j * width + c] = exp(panel[j * width + c] - shift[j])
+            panel[j * width + c] = weight(panel[j * width + c] - shift[j])
 
 
 @inlined
