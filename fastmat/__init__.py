@@ -1,6 +1,10 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
 from fastmat.core.threads import threads
+from fastmat.ops.attention import (
+    scaled_dot_product_attention,
+    scaled_dot_product_attention_vjp,
+)
 from fastmat.ops.cluster_norm import cluster_norm, cluster_norm_vjp
 from fastmat.ops.gradients import (
     batch_norm_vjp,
@@ -54,6 +58,8 @@ __all__ = [
     "normalize_vjp",
     "rms_norm",
     "rms_norm_vjp",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_vjp",
     "softmax",
     "softmax_vjp",
     "standardize",
