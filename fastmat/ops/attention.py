@@ -362,11 +362,11 @@ def _destinations(out: Any, arrays: list[Array]) -> list[Array | None]:
 
 def _summed(gradient: Array, shape: Shape) -> Array:
     """The gradient in full, added up over axes that were broadcast."""
-    extra = gradient.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(
-        extra + i for i, n in enumerate(shape) if n == 1 and gradient.shape[extra + i] != 1
-    )
-    if not axes:
+    if gradient.shape == shape:
         return gradient
-    total: Array = gradient.sum(axes, np.float64, keepdims=True)
-    return total.reshape(shape)
+    total = np.zeros(shape)
+    own = shape[:-2]
+    for index in np.ndindex(*gradient.shape[:-2]):
+        place = index[len(index) - len(own) :]
+        total[tuple(i if n > 1 else 0 for i, n in zip(place, own, strict=True))] += gradient[index]
+    return total
