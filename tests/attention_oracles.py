@@ -57,7 +57,7 @@ def attention(q, k, v, mask=None, is_causal=False, scale=None):
 
 def gradients(cotangent, q, k, v, result, logsumexp, mask=None, is_causal=False, scale=None):
     """Expected gradients by q, k and v, and bounds on their errors, for statistics as given."""
-    shapes = [x.shape for x in (q, k, v)]
+    own = [(x.shape, x.dtype) for x in (q, k, v)]
     dtype, (q, k, v), scores, off, factor = _scores(q, k, v, mask, is_causal, scale)
     g, result = widen(cotangent, dtype), widen(result, dtype)
     eps, tiny = _computed(dtype)
@@ -83,8 +83,8 @@ def gradients(cotangent, q, k, v, result, logsumexp, mask=None, is_causal=False,
         (_turned(p) @ g, of_v),
     ]
     return [
-        _added_up(value, bound + 4 * tiny, shape, dtype)
-        for (value, bound), shape in zip(found, shapes, strict=True)
+        _added_up(value, bound + 4 * tiny, *wanted)
+        for (value, bound), wanted in zip(found, own, strict=True)
     ]
 
 
@@ -132,6 +132,4 @@ def _added_up(value, bound, shape, dtype):
     size = np.abs(value).sum(axes, keepdims=True).reshape(shape)
     value, bound = (x.sum(axes, keepdims=True).reshape(shape) for x in (value, bound))
     bound = bound + np.longdouble(_finfo(np.dtype("f8")).eps) * size
-    if axes or dtype in HALVES:
-        bound = rounding_bound(value, bound, dtype)
-    return value, bound
+    return value, rounding_bound(value, bound, dtype)

@@ -248,7 +248,8 @@ def test_many_leading_axes(batch):
 
 
 def test_dtypes_promote():
-    for first, second, third in [("f2", "f4", "f2"), ("f4", "f4", "f8"), (BFLOAT16, "f4", BFLOAT16)]:
+    rows = [("f2", "f4", "f2"), ("f4", "f4", "f8"), (BFLOAT16, "f4", BFLOAT16)]
+    for first, second, third in rows:
         q, k, v = operands(((), (), (), 5, 7, 4, 3), "f8")
         found = check(q.astype(first), k.astype(second), v.astype(third))
         assert found.result.dtype == np.result_type(first, second, third)
