@@ -34,7 +34,8 @@ def into(q, k, v, out):
 @njit
 def differentiated(g, q, k, v, mask, is_causal):
     found = fm.scaled_dot_product_attention(q, k, v, mask, is_causal, return_stats=True)
-    return fm.scaled_dot_product_attention_vjp(g, q, k, v, *found, mask, is_causal)
+    of_result = found.result, found.logsumexp
+    return fm.scaled_dot_product_attention_vjp(g, q, k, v, *of_result, mask, is_causal)
 
 
 @njit

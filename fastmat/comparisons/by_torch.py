@@ -119,6 +119,12 @@ def logsumexp(x: Tensor, *, axis: int, out: Tensor) -> Tensor:
     return torch.logsumexp(x, axis, out=out)
 
 
+def scaled_dot_product_attention(
+    q: Tensor, *, k: Tensor, v: Tensor, out: Tensor, is_causal: bool = False
+) -> Tensor:
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+
+
 def layer_norm_vjp(
     cotangent: Tensor,
     *,
@@ -212,10 +218,18 @@ def _logsumexp_graph(x: Tensor, result: Tensor, axis: int) -> tuple[Tensor, ...]
     return torch.logsumexp(x, axis), x
 
 
+def _attention_graph(
+    q: Tensor, k: Tensor, v: Tensor, result: Tensor, logsumexp: Tensor, is_causal: bool = False
+) -> tuple[Tensor, ...]:
+    q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal), q, k, v
+
+
 # Result, and what it is differentiated by; statistics are those that PyTorch's own way forth keeps.
 GRAPHS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "rms_norm_vjp": _rms_norm_graph,
     "instance_norm_vjp": _instance_norm_graph,
     "normalize_vjp": _normalize_graph,
     "logsumexp_vjp": _logsumexp_graph,
+    "scaled_dot_product_attention_vjp": _attention_graph,
 }

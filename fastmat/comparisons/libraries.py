@@ -40,6 +40,8 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return partial(_store_moments, arrays[0], out, **_keywords(case, arrays))
     if case.op in PARAMETERS:
         destination = (out[0], out[1]) if case.residual else out
+        if case.op == "scaled_dot_product_attention_vjp":
+            destination = (out, None, None)
         return partial(function, arrays[0], out=destination, **_keywords(case, arrays))
     return partial(function, *arrays, out)
 
@@ -97,7 +99,8 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
     Mean and variance are its first and second half; so are result and sum with a residual.
     """
     if case.op in PARAMETERS:
-        first = arrays[1] if case.op == "logsumexp_vjp" else arrays[0]
+        of_second = ("logsumexp_vjp", "scaled_dot_product_attention_vjp")
+        first = arrays[1] if case.op in of_second else arrays[0]
         if case.residual:
             return np.empty((2, *first.shape), first.dtype)
         if case.op == "moments":
