@@ -2,6 +2,10 @@
 
 from fastmat.core.threads import threads
 from fastmat.ops import masks
+from fastmat.ops.attention import (
+    scaled_dot_product_attention,
+    scaled_dot_product_attention_vjp,
+)
 from fastmat.ops.cluster_norm import cluster_norm, cluster_norm_vjp
 from fastmat.ops.gradients import (
     batch_norm_vjp,
@@ -97,6 +101,8 @@ __all__ = [
     "normalize_vjp",
     "rms_norm",
     "rms_norm_vjp",
+    "scaled_dot_product_attention",
+    "scaled_dot_product_attention_vjp",
     "softmax",
     "softmax_vjp",
     "standardize",

@@ -76,6 +76,15 @@ def softmax(x):
 
 
 @register_jitable
+def scaled_dot_product_attention_vjp(cotangent, q, k, v):
+    found = fm.scaled_dot_product_attention(q, k, v, return_stats=True)
+    gradients = fm.scaled_dot_product_attention_vjp(
+        cotangent, q, k, v, found.result, found.logsumexp
+    )
+    return np.concatenate((gradients.q, gradients.k, gradients.v), axis=1)
+
+
+@register_jitable
 def layer_norm_vjp(x, weight):
     center, factor = np.zeros((x.shape[0], 1)), np.ones((x.shape[0], 1))
     found = fm.layer_norm_vjp(x, x, center, factor, x.shape[1], weight)
@@ -218,6 +227,7 @@ WITH_MORE = {
     "moments": moments,
     "standardize": standardize,
     "softmax": softmax,
+    "scaled_dot_product_attention_vjp": scaled_dot_product_attention_vjp,
 }
 
 # Shapes that are large enough to be shared out, by every way that a kernel has of doing that.
@@ -258,6 +268,13 @@ CALLS = {
     "instance_norm_vjp": [((40, 6, 300), (6,)), ((2, 4, 80_000), (4,))],
     "batch_norm_vjp": [((40, 6, 300), (6,)), ((3000, 70, 1), (70,))],
     "normalize_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
+    "scaled_dot_product_attention": [
+        ((70, 16), (50, 16), (50, 20)),
+        ((3, 300, 64), (3, 500, 64), (3, 500, 64)),
+    ],
+    "scaled_dot_product_attention_vjp": [
+        ((3, 300, 40), (3, 300, 40), (3, 500, 40), (3, 500, 40)),
+    ],
     "softmax_vjp": [((5000, 8), (5000, 8)), ((300, 700), (300, 700))],
     "log_softmax_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
     **{f.__name__: [((5000, 8),), ((300, 700),), ((2, 90_000),)] for f in MASKED},

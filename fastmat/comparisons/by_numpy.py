@@ -319,6 +319,38 @@ masked_max_vjp = masked_min_vjp
 def _valid(mask: Array) -> Array:
     """The mask; the check of a result holds all operands in float64."""
     return mask.astype(bool, copy=False)
+def scaled_dot_product_attention(
+    q: Array, *, k: Array, v: Array, out: Array, is_causal: bool = False
+) -> None:
+    np.matmul(special.softmax(_scores(q, k, is_causal), -1), v, out=out)
+
+
+def scaled_dot_product_attention_vjp(
+    cotangent: Array,
+    *,
+    q: Array,
+    k: Array,
+    v: Array,
+    result: Array,
+    logsumexp: Array,
+    out: Array,
+    is_causal: bool = False,
+) -> None:
+    """All three gradients, of which the first is stored."""
+    logs = logsumexp.astype(q.dtype, copy=False)[..., np.newaxis]
+    weights = np.exp(_scores(q, k, is_causal) - logs)
+    slopes = cotangent @ v.swapaxes(-1, -2) - (cotangent * result).sum(-1, keepdims=True)
+    slopes *= weights * q.dtype.type(1 / math.sqrt(q.shape[-1]))
+    np.matmul(slopes, k, out=out)
+    _ = slopes.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ cotangent
+
+
+def _scores(q: Array, k: Array, is_causal: bool) -> Array:
+    scores = q @ k.swapaxes(-1, -2)
+    scores *= q.dtype.type(1 / math.sqrt(q.shape[-1]))
+    if is_causal:
+        scores[..., ~np.tri(*scores.shape[-2:], dtype=bool)] = -np.inf
+    return scores
 
 
 def _rows_of_clusters(labels: Array) -> list[Array]:

@@ -163,6 +163,10 @@ def _masked_variance(x: Tensor, mask: Tensor, axis: int) -> Tensor:
     count = mask.sum(axis, keepdim=True)
     mean = _filled(x, mask).sum(axis, keepdim=True) / count
     return _filled(x - mean, mask).square().sum(axis) / count.squeeze(axis)
+def scaled_dot_product_attention(
+    q: Tensor, *, k: Tensor, v: Tensor, out: Tensor, is_causal: bool = False
+) -> Tensor:
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
 
 
 def layer_norm_vjp(
@@ -269,6 +273,11 @@ def _masked_graph(op: str, x: Tensor, mask: Tensor, axis: int, **result: Tensor)
         return variance if op == "var" else variance.sqrt(), x
     extreme = torch.amin if op == "min" else torch.amax
     return extreme(_filled(x, mask, math.inf if op == "min" else -math.inf), axis), x
+def _attention_graph(
+    q: Tensor, k: Tensor, v: Tensor, result: Tensor, logsumexp: Tensor, is_causal: bool = False
+) -> tuple[Tensor, ...]:
+    q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal), q, k, v
 
 
 # Result, and what it is differentiated by; statistics are those that PyTorch's own way forth keeps.
@@ -281,4 +290,5 @@ GRAPHS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
         f"masked_{op}_vjp": partial(_masked_graph, op)
         for op in ("sum", "mean", "var", "std", "min", "max")
     },
+    "scaled_dot_product_attention_vjp": _attention_graph,
 }

@@ -38,7 +38,10 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "log_softmax_vjp": ("result",),
     "logsumexp_vjp": ("x", "result"),
     **masked_reductions.PARAMETERS,
+    "scaled_dot_product_attention": ("k", "v"),
+    "scaled_dot_product_attention_vjp": ("q", "k", "v", "result", "logsumexp"),
 }
+OF_HEADS = ("scaled_dot_product_attention", "scaled_dot_product_attention_vjp")
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,13 @@ def on_clusters(
         shapes = (shape, shape, (n,), statistics, statistics, (d,))
     note = f"{clusters} clusters"
     return Case(group, op, dtype, shapes, clusters=clusters, note=note, **keywords)  # type: ignore[arg-type]
+
+
+def on_heads(group: str, op: str, dtype: str, shape: Shape, **keywords: object) -> Case:
+    """Attention, or its gradients, on as many queries as keys: items, heads, length, depth."""
+    shapes = (shape,) * 5 + (shape[:-1],) if op.endswith("_vjp") else (shape,) * 3
+    note, quick = ("causal", False) if keywords.get("options") else ("", True)
+    return Case(group, op, dtype, shapes, note=note, quick=quick, **keywords)  # type: ignore[arg-type]
 
 
 def _product(
@@ -351,6 +361,10 @@ SOFTMAX = (
 MASKED = tuple(
     on_groups("masked reductions", op, dtype, shape, quick=quick)
     for op, dtype, shape, quick in masked_reductions.ROWS
+ATTENTION = tuple(
+    on_heads("attention", op, "float32", (1, 8, 1024, 64), options=((note, True),) if note else ())
+    for op in OF_HEADS
+    for note in ("", "is_causal")
 )
 
 # The photograph has 600 rows of 512 pixels of three colours.
@@ -407,6 +421,7 @@ CASES = (
     *MOMENTS,
     *SOFTMAX,
     *MASKED,
+    *ATTENTION,
     *PHOTO,
 )
 
@@ -425,7 +440,10 @@ def floating_point_operations(case: Case) -> float:
     """Multiplications and additions of a product (real ones, also for complex numbers)."""
     if len(case.shapes) < 2:
         return 0.0
-    first, second = case.shapes
+    first, second = case.shapes[:2]
+    if case.op in OF_HEADS:
+        of_each = (14.0 if case.op.endswith("_vjp") else 4.0) / (2 if case.options else 1)
+        return of_each * math.prod(first) * second[-2]
     if case.op == "matmul":
         count = math.prod(first) * second[-1]
     else:
@@ -435,4 +453,4 @@ def floating_point_operations(case: Case) -> float:
 
 def is_product(case: Case) -> bool:
     """Whether arithmetic sets the time (matrix products) rather than memory (all others)."""
-    return case.op == "matmul"
+    return case.op == "matmul" or case.op in OF_HEADS

@@ -6,8 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastmat.comparisons import checks_gradients, libraries, masked_reductions
-from fastmat.comparisons.cases import PARAMETERS, Case
+from fastmat.comparisons import (
+    checks_attention,
+    checks_gradients,
+    libraries,
+    masked_reductions,
+)
+from fastmat.comparisons.cases import OF_HEADS, PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
 
@@ -53,6 +58,7 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     - With a residual the second half of the result is the sum, which is rounded once.
     - softmax: exp(x - max) inherits the rounding of its argument, so y may be off by
       (8 + |x - max|) eps y.
+    - Attention: see `checks_attention`.
     - Gradients: see `checks_gradients`.
     - Masked reductions and their gradients: see `masked_reductions`.
     - Gradients of clusters in float32 are computed in float64; in float64 their terms may be off
@@ -74,6 +80,8 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
         first = "cotangent" if case.op.endswith("_vjp") else "x"
         named = dict(zip((first, *case.parameters), wide_arrays, strict=True))
         allowed = masked_reductions.allowed(case.op, named, exact)
+    elif case.op in OF_HEADS:
+        allowed = checks_attention.allowed(case, wide_arrays)
     elif case.op == "cluster_norm_vjp" and result.dtype == np.float64:
         allowed = 8 * (size + _largest_term(wide_arrays))
     elif case.op.endswith("_vjp") and not case.clusters:

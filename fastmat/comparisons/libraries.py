@@ -40,6 +40,8 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return partial(_store_moments, arrays[0], out, **_keywords(case, arrays))
     if case.op in PARAMETERS:
         destination = (out[0], out[1]) if case.residual else out
+        if case.op == "scaled_dot_product_attention_vjp":
+            destination = (out, None, None)
         return partial(function, arrays[0], out=destination, **_keywords(case, arrays))
     return partial(function, *arrays, out)
 
@@ -102,6 +104,8 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
         if masked_reductions.is_masked(case.op) and not by_group:
             dtype = masked_reductions.result_dtype(case.op, first.dtype)
             return np.empty(first.shape[:-1], dtype)
+        of_second = ("logsumexp_vjp", "scaled_dot_product_attention_vjp")
+        first = arrays[1] if case.op in of_second else arrays[0]
         if case.residual:
             return np.empty((2, *first.shape), first.dtype)
         if case.op == "moments":

@@ -4,6 +4,7 @@
 def register():
     """Tell Numba about fastmat. Numba calls this itself, through its entry point."""
     from fastmat.overloads import (  # noqa: F401
+        attention,
         cluster_norm,
         gradients,
         layer_norm,
