@@ -26,10 +26,17 @@ from fastmat.ops.differentiated import (
     write,
 )
 from fastmat.ops.groups import normalized_axes
-from fastmat.ops.statistics import delivered, entry_of, numbers_of, target_for, views_of
+from fastmat.ops.statistics import (
+    delivered,
+    entry_of,
+    mask_for,
+    numbers_of,
+    target_for,
+    views_of,
+)
 
 
-def softmax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) -> Any:
     """Exponentials that add up to 1 along an axis: ``exp(x) / sum(exp(x))``.
 
     Parameters
@@ -38,6 +45,9 @@ def softmax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
         Array-like of a floating dtype; integers and bool count as float64.
     axis
         The axis to add up along, an integer, a tuple or None for all axes.
+    mask
+        bool, broadcastable to `x`: True for the numbers that count. The others get 0, whatever
+        they are, and all of a group get 0 where none counts.
     out
         Where to store the result; may be `x` itself, or overlap it.
 
@@ -48,12 +58,16 @@ def softmax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
     Raises
     ------
     ValueError, TypeError
-        Axes out of range, or named twice; dtypes that are not real numbers.
+        Axes out of range, or named twice; dtypes that are not real numbers; a mask that is not
+        bool, or does not broadcast to `x`.
 
     Notes
     -----
     The largest number is taken off first, so nothing overflows; sums are held in float64. A group
     with NaN or +inf gives NaN, and so does one that is -inf throughout, as in PyTorch.
+
+    The mask is read once, where it lies: it is not expanded to the shape of `x`, and no masked
+    copy of `x` is made.
 
     References
     ----------
@@ -67,17 +81,21 @@ def softmax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
     >>> fm.softmax(np.array([[1.0, 1.0], [0.0, 1000.0]]))
     array([[0.5, 0.5],
            [0. , 1. ]])
+    >>> fm.softmax([1.0, 1.0, np.nan], mask=[True, True, False])
+    array([0.5, 0.5, 0. ])
     """
-    return _same_shape(x, axis, out, SOFTMAX)
+    return _same_shape(x, axis, mask, out, SOFTMAX)
 
 
-def log_softmax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def log_softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) -> Any:
     """Logarithm of `softmax`: ``x - log(sum(exp(x)))``.
 
     Parameters
     ----------
     x, axis, out
         As `softmax`.
+    mask
+        As `softmax`, but what does not count gets -inf.
 
     Returns
     -------
@@ -95,16 +113,20 @@ def log_softmax(x: Any, axis: Any = -1, *, out: Any = None) -> Any:
     >>> fm.log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
-    return _same_shape(x, axis, out, LOG_SOFTMAX)
+    return _same_shape(x, axis, mask, out, LOG_SOFTMAX)
 
 
-def logsumexp(x: Any, axis: Any = -1, *, keepdims: bool = False, out: Any = None) -> Any:
+def logsumexp(
+    x: Any, axis: Any = -1, *, mask: Any = None, keepdims: bool = False, out: Any = None
+) -> Any:
     """Logarithm of the sum of exponentials along an axis: ``log(sum(exp(x)))``.
 
     Parameters
     ----------
     x, axis
         As `softmax`.
+    mask
+        bool, broadcastable to `x`: True for the numbers that count.
     keepdims
         Whether reduced axes stay, with length 1.
     out
@@ -112,7 +134,8 @@ def logsumexp(x: Any, axis: Any = -1, *, keepdims: bool = False, out: Any = None
 
     Returns
     -------
-    array or scalar of the dtype of `x`; -inf for an empty group, or one that is -inf throughout
+    array or scalar of the dtype of `x`; -inf for an empty group, or one of
+    which no number counts, or that is -inf throughout
 
     Raises
     ------
@@ -128,11 +151,12 @@ def logsumexp(x: Any, axis: Any = -1, *, keepdims: bool = False, out: Any = None
     """
     array = numbers_of(x)
     axes = normalized_axes(axis, array.ndim)
+    kept_numbers = None if mask is None else mask_for(mask, array)
     kept = tuple(1 if i in axes else n for i, n in enumerate(array.shape))
     shape = kept if keepdims else tuple(n for i, n in enumerate(array.shape) if i not in axes)
     destination = None if out is None else check_out(out, shape, array.dtype)
     result = np.full(kept, -np.inf, array.dtype)
-    _compute(array, axes, result, LOGSUMEXP)
+    _compute(array, axes, kept_numbers, result, LOGSUMEXP)
     if destination is None:
         return like(result.reshape(shape), x)
     np.copyto(destination, result.reshape(shape), casting="same_kind")
@@ -269,16 +293,20 @@ def logsumexp_vjp(
     return delivered(target, out, x)
 
 
-def _same_shape(x: Any, axis: Any, out: Any, kind: int) -> Any:
+def _same_shape(x: Any, axis: Any, mask: Any, out: Any, kind: int) -> Any:
     array = numbers_of(x)
     axes = normalized_axes(axis, array.ndim)
-    target = target_for(out, array, ())
-    _compute(array, axes, target, kind)
+    kept = None if mask is None else mask_for(mask, array)
+    target = target_for(out, array, (kept,))
+    _compute(array, axes, kept, target, kind)
     return delivered(target, out, x)
 
 
-def _compute(array: Array, axes: tuple[int, ...], target: Array, kind: int) -> None:
+def _compute(
+    array: Array, axes: tuple[int, ...], mask: Array | None, target: Array, kind: int
+) -> None:
     if array.size:
-        entry = entry_of("softmax", "softmax", array.dtype)
-        for views in views_of(axes, [array], [target]):
+        name, inputs = ("softmax", [array]) if mask is None else ("masked_softmax", [array, mask])
+        entry = entry_of("softmax", name, array.dtype)
+        for views in views_of(axes, inputs, [target]):
             entry(*views, kind)

@@ -96,6 +96,22 @@ def converted(given: Any, name: str, array: Array) -> Array:
     return native(found).astype(array.dtype, copy=False)
 
 
+def mask_for(given: Any, array: Array) -> Array:
+    """A mask in as many axes as x, of length 1 where it is alike."""
+    found = as_array(given, "mask")
+    if found.dtype != np.bool_:
+        raise TypeError(f"mask has dtype {found.dtype}; it must be bool")
+    missing = array.ndim - found.ndim
+    shape = (1,) * missing + found.shape
+    if missing < 0 or any(
+        n not in (1, m) for n, m in zip(shape, array.shape, strict=True)
+    ):
+        raise ValueError(
+            f"mask has shape {found.shape}; it must broadcast to {array.shape}, the shape of x"
+        )
+    return found.reshape(shape)
+
+
 def target_for(out: Any, array: Array, others: Any) -> Array:
     """Where to compute the result: `out` itself, if kernels can write it as they read `array`.
 

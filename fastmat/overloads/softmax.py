@@ -18,6 +18,7 @@ from fastmat.cpu.kinds import (
     OF_SOFTMAX,
     SOFTMAX,
 )
+from fastmat.cpu.softmax import masked_softmax as masked_kernel
 from fastmat.cpu.softmax import softmax as kernel
 from fastmat.ops import softmax as ops
 from fastmat.overloads.gradients import cotangent_reader
@@ -35,11 +36,12 @@ from fastmat.overloads.groups import (
     statistics_shape,
     writer,
 )
+from fastmat.overloads.masks import mask_reader
 from fastmat.overloads.typing import given
 
 
-def _same_shape(x, axis, out, kind):
-    """A function (x, out) of the operation with a result of the shape of x."""
+def _same_shape(x, axis, out, mask, kind):
+    """A function (x, out, mask) of the operation with a result of the shape of x."""
     dtype = floating(x)
     slots = plan(x, constant_axes(axis, x.ndim))
     joined = is_joined(slots)
@@ -51,24 +53,33 @@ def _same_shape(x, axis, out, kind):
             a = full(arguments[0])
             call_all(kernel, a.dtype, (a, full(target), kind))
 
-    write = writer(x, out, dtype, joined, run)
-    return inlined(lambda x, out: write((read(x),), None, x, out))
+    @inlined
+    def run_masked(arguments, extra, target):
+        if target.size:
+            a, kept = full(arguments[0]), arguments[1]
+            call_all(masked_kernel, a.dtype, (a, kept, full(target), kind))
+
+    if not given(mask):
+        write = writer(x, out, dtype, joined, run)
+        return inlined(lambda x, out, mask: write((read(x),), None, x, out))
+    read_mask, write = mask_reader(mask, x, slots), writer(x, out, dtype, joined, run_masked)
+    return inlined(lambda x, out, mask: write((read(x), read_mask(mask, x)), None, x, out))
 
 
 @overload(ops.softmax, prefer_literal=True)
-def _softmax(x, axis=-1, out=None):
-    run = _same_shape(x, axis, out, SOFTMAX)
-    return lambda x, axis=-1, out=None: run(x, out)
+def _softmax(x, axis=-1, out=None, mask=None):
+    run = _same_shape(x, axis, out, mask, SOFTMAX)
+    return lambda x, axis=-1, out=None, mask=None: run(x, out, mask)
 
 
 @overload(ops.log_softmax, prefer_literal=True)
-def _log_softmax(x, axis=-1, out=None):
-    run = _same_shape(x, axis, out, LOG_SOFTMAX)
-    return lambda x, axis=-1, out=None: run(x, out)
+def _log_softmax(x, axis=-1, out=None, mask=None):
+    run = _same_shape(x, axis, out, mask, LOG_SOFTMAX)
+    return lambda x, axis=-1, out=None, mask=None: run(x, out, mask)
 
 
 @overload(ops.logsumexp, prefer_literal=True)
-def _logsumexp(x, axis=-1, keepdims=False, out=None):
+def _logsumexp(x, axis=-1, keepdims=False, out=None, mask=None):
     dtype = floating(x)
     axes = constant_axes(axis, x.ndim)
     slots = plan(x, axes)
@@ -78,25 +89,37 @@ def _logsumexp(x, axis=-1, keepdims=False, out=None):
     keep = constant(keepdims, "keepdims", bool)
     item = NUMBA_DTYPES[dtype.name]
 
+    read_mask = mask_reader(mask, x, slots) if given(mask) else None
+
     @inlined
-    def compute(x):
+    def plain(x, mask):
         result = np.full(shape_of(x), -np.inf, item)
         if x.size:
             a = full(read(x))
             call_all(kernel, a.dtype, (a, full(result), LOGSUMEXP))
         return result
 
+    @inlined
+    def masked(x, mask):
+        result, kept = np.full(shape_of(x), -np.inf, item), read_mask(mask, x)
+        if x.size:
+            a = full(read(x))
+            call_all(masked_kernel, a.dtype, (a, kept, full(result), LOGSUMEXP))
+        return result
+
+    compute = masked if given(mask) else plain
+
     reduced = kept_only(x.ndim, kept, keep)
     ndim = x.ndim if keep else len(kept)
     if not given(out):
         if ndim == 0:
             number = only_number(x.ndim)
-            return lambda x, axis=-1, keepdims=False, out=None: number(compute(x))
-        return lambda x, axis=-1, keepdims=False, out=None: reduced(compute(x))
+            return lambda x, axis=-1, keepdims=False, out=None, mask=None: number(compute(x, mask))
+        return lambda x, axis=-1, keepdims=False, out=None, mask=None: reduced(compute(x, mask))
     check_output(out, ndim, dtype)
 
-    def logsumexp(x, axis=-1, keepdims=False, out=None):
-        result = reduced(compute(x))
+    def logsumexp(x, axis=-1, keepdims=False, out=None, mask=None):
+        result = reduced(compute(x, mask))
         if out.shape != result.shape:
             raise ValueError("out has another shape than the result")
         out[...] = result
