@@ -53,9 +53,9 @@ def softmax_types(t):
     return reads(t, 5), writes(t, 5), types.intp
 
 
-def with_mask(signature):
-    """The argument types with those of a mask after the first."""
-    return lambda t: (signature(t)[0], reads(boolean, 5), *signature(t)[1:])
+def with_mask(signature, after=1):
+    """The argument types with that of a mask after the first, or so many."""
+    return lambda t: (*signature(t)[:after], reads(boolean, 5), *signature(t)[after:])
 
 
 @inlined

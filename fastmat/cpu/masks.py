@@ -134,6 +134,77 @@ def _count(mask):
     return total
 
 
+def kept_product(mask, j, x, y):
+    raise TypeError("only for compiled code")
+
+
+@overload(kept_product)
+def _product_if_kept(
+    mask,  # in (n,) or (1,), or None
+    j,
+    x,
+    y,
+):
+    """x * y of the number j, or 0 if that is masked: even where y is NaN."""
+    if mask == types.none:
+        return lambda mask, j, x, y: x * y
+
+    def product(mask, j, x, y):
+        return select(widen(mask[j if mask.shape[0] > 1 else 0]) != 0, x * y, 0.0)
+
+    return product
+
+
+def room_for_counts(mask, groups, pieces):
+    raise TypeError("only for compiled code")
+
+
+@overload(room_for_counts)
+def _counts_if_masked(mask, groups, pieces):
+    """Room for how many numbers of each piece of each group are kept."""
+    if mask == types.none:
+        return lambda mask, groups, pieces: None
+    return lambda mask, groups, pieces: scratch((groups, pieces), types.intp)
+
+
+def keep_count(counts, group, piece, n):
+    raise TypeError("only for compiled code")
+
+
+@overload(keep_count)
+def _keep_count_if_masked(counts, group, piece, n):
+    if counts == types.none:
+        return lambda counts, group, piece, n: None
+
+    def keep(counts, group, piece, n):
+        counts[group, piece] = n
+
+    return keep
+
+
+def add_counts(counts, total):
+    raise TypeError("only for compiled code")
+
+
+@overload(add_counts)
+def _add_counts_if_masked(
+    counts,  # in (groups, pieces), or None
+    total,  # out (o, i, 1, 1, 1), or None
+):
+    """How many numbers of each group are kept."""
+    if counts == types.none:
+        return lambda counts, total: None
+
+    def add(counts, total):
+        for g in range(counts.shape[0]):
+            found = 0
+            for piece in range(counts.shape[1]):
+                found += counts[g, piece]
+            total[g // total.shape[1], g % total.shape[1], 0, 0, 0] = found
+
+    return add
+
+
 def room_for_masks(mask, threads, n):
     raise TypeError("only for compiled code")
 
@@ -191,3 +262,40 @@ def _mask_block_if_given(
         return kept
 
     return read
+
+
+def lane_counts(mask, lines):
+    raise TypeError("only for compiled code")
+
+
+@overload(lane_counts)
+def _lane_counts_if_masked(
+    mask,  # in (lines * LANES,), see `mask_block`, or None
+    lines,
+):
+    """How many numbers of each of LANES groups are kept: one number for all if there is no mask."""
+    if mask == types.none:
+        return lambda mask, lines: lines
+
+    def count(mask, lines):
+        counts = scratch(LANES, types.intp)
+        for k in range(LANES):
+            counts[k] = 0
+        for j in range(lines):
+            for k in range(LANES):
+                counts[k] += mask[j * LANES + k]
+        return counts
+
+    return count
+
+
+def of_lane(counts, k):
+    raise TypeError("only for compiled code")
+
+
+@overload(of_lane)
+def _of_lane(counts, k):
+    """What `lane_counts` found for one group."""
+    if isinstance(counts, types.Array):
+        return lambda counts, k: counts[k]
+    return lambda counts, k: counts

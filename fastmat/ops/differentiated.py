@@ -98,6 +98,33 @@ def gradients(
     return by_weight, by_bias
 
 
+def masked_gradients(
+    cotangent: Array,
+    array: Array,
+    mask: Array,
+    axes: Axes,
+    weight: Array,
+    statistics: tuple[Array, Array],
+    target: Array,
+    kind: int,
+    wanted: bool,
+) -> tuple[Array, Array]:
+    """The same of numbers with a mask; what it masks counts for nothing, and gets 0."""
+    by_weight, by_bias = np.zeros(weight.shape), np.zeros(weight.shape)
+    if array.size == 0:
+        return by_weight, by_bias
+    if wanted:
+        others = tuple(i for i, n in enumerate(weight.shape) if n == 1)
+        one = no_weight(array)
+        add_up(
+            cotangent, array, others, one, statistics, by_bias, by_weight, CENTERED, mask
+        )
+    entry = entry_of("masked_gradients", "masked_gradient", array.dtype)
+    for x, g, *rest in views_of(axes, [array, cotangent, mask, weight, *statistics], [target]):
+        entry(g, x, *rest, kind)
+    return by_weight, by_bias
+
+
 def together(
     inputs: list[Array], axes: Axes, target: Array, sums: list[Array], kind: int, eps: float = 0.0
 ) -> bool:
@@ -127,10 +154,22 @@ def add_up(
     first: Array,
     second: Array,
     kind: int,
+    mask: Array | None = None,
+    count: Array | None = None,
 ) -> None:
-    """Sums over some axes, of the cotangent and of that times what it is the gradient of."""
-    entry = entry_of("gradients", "sums", array.dtype)
-    for x, g, *rest in views_of(axes, [array, cotangent, weight, *statistics], [first, second]):
+    """Sums over some axes, of the cotangent and of that times what it is the gradient of.
+
+    With a mask, `count` becomes the numbers that they are of.
+    """
+    sums = [first, second]
+    if mask is None:
+        inputs = [array, cotangent, weight, *statistics]
+        entry = entry_of("gradients", "sums", array.dtype)
+    else:
+        inputs = [array, cotangent, mask, weight, *statistics]
+        entry = entry_of("masked_gradients", "masked_sums", array.dtype)
+        sums.append(np.zeros(first.shape) if count is None else count)
+    for x, g, *rest in views_of(axes, inputs, sums):
         entry(g, x, *rest, kind)
 
 
@@ -143,10 +182,15 @@ def write(
     flow: tuple[Array, Array],
     target: Array,
     kind: int,
+    mask: Array | None = None,
 ) -> None:
     """Write the gradient by x, of known shift and slope."""
-    entry = entry_of("gradients", "write", array.dtype)
-    inputs = [array, cotangent, weight, *statistics, *flow]
+    if mask is None:
+        inputs = [array, cotangent, weight, *statistics, *flow]
+        entry = entry_of("gradients", "write", array.dtype)
+    else:
+        inputs = [array, cotangent, mask, weight, *statistics, *flow]
+        entry = entry_of("masked_gradients", "masked_write", array.dtype)
     for x, g, *rest in views_of(axes, inputs, [target]):
         entry(g, x, *rest, kind)
 

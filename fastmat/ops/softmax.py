@@ -20,6 +20,7 @@ from fastmat.ops.differentiated import (
     cotangent_for,
     gradients,
     kept_shape,
+    masked_gradients,
     no_weight,
     statistic,
     target_of_gradient,
@@ -163,7 +164,9 @@ def logsumexp(
     return out
 
 
-def softmax_vjp(cotangent: Any, result: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def softmax_vjp(
+    cotangent: Any, result: Any, axis: Any = -1, *, mask: Any = None, out: Any = None
+) -> Any:
     """Gradient of `softmax`: ``result * (cotangent - sum(cotangent * result))``.
 
     Parameters
@@ -174,6 +177,9 @@ def softmax_vjp(cotangent: Any, result: Any, axis: Any = -1, *, out: Any = None)
         What `softmax` returned.
     axis
         As it was given to `softmax`.
+    mask
+        As it was given to `softmax`. Gradients of what is masked are 0, whatever the cotangent
+        is there.
     out
         Where to store the gradient; may be either array, or overlap it.
 
@@ -193,15 +199,17 @@ def softmax_vjp(cotangent: Any, result: Any, axis: Any = -1, *, out: Any = None)
     >>> fm.softmax_vjp([1.0, 0.0], fm.softmax([0.0, 0.0]))
     array([ 0.25, -0.25])
     """
-    return _softmax_vjp(OF_SOFTMAX, cotangent, result, axis, out)
+    return _softmax_vjp(OF_SOFTMAX, cotangent, result, axis, mask, out)
 
 
-def log_softmax_vjp(cotangent: Any, result: Any, axis: Any = -1, *, out: Any = None) -> Any:
+def log_softmax_vjp(
+    cotangent: Any, result: Any, axis: Any = -1, *, mask: Any = None, out: Any = None
+) -> Any:
     """Gradient of `log_softmax`: ``cotangent - exp(result) * sum(cotangent)``.
 
     Parameters
     ----------
-    cotangent, result, axis, out
+    cotangent, result, axis, mask, out
         As `softmax_vjp`.
 
     Returns
@@ -220,17 +228,24 @@ def log_softmax_vjp(cotangent: Any, result: Any, axis: Any = -1, *, out: Any = N
     >>> fm.log_softmax_vjp([1.0, 0.0], fm.log_softmax([0.0, 0.0]))
     array([ 0.5, -0.5])
     """
-    return _softmax_vjp(OF_LOG_SOFTMAX, cotangent, result, axis, out)
+    return _softmax_vjp(OF_LOG_SOFTMAX, cotangent, result, axis, mask, out)
 
 
-def _softmax_vjp(kind: int, cotangent: Any, result: Any, axis: Any, out: Any) -> Any:
+def _softmax_vjp(
+    kind: int, cotangent: Any, result: Any, axis: Any, mask: Any, out: Any
+) -> Any:
     array = numbers_of(result, name="result")
     g = cotangent_for(cotangent, array)
     axes = normalized_axes(axis, array.ndim)
-    target = target_of_gradient(out, array, g, [])
+    kept = None if mask is None else mask_for(mask, array, "result")
+    target = target_of_gradient(out, array, g, [] if kept is None else [kept])
     shape = kept_shape(array, axes)
     statistics = np.zeros(shape), np.ones(shape)
-    gradients(g, array, axes, no_weight(array), statistics, target, kind, False)
+    weight = no_weight(array)
+    if kept is None:
+        gradients(g, array, axes, weight, statistics, target, kind, False)
+    else:
+        masked_gradients(g, array, kept, axes, weight, statistics, target, kind, False)
     return delivered(target, out, result)
 
 
@@ -240,6 +255,7 @@ def logsumexp_vjp(
     result: Any,
     axis: Any = -1,
     *,
+    mask: Any = None,
     keepdims: bool = False,
     out: Any = None,
 ) -> Any:
@@ -253,8 +269,8 @@ def logsumexp_vjp(
         What the exponentials were of.
     result
         What `logsumexp` returned.
-    axis, keepdims
-        As they were given to it.
+    axis, mask, keepdims
+        As they were given to it. Gradients of what is masked are 0.
     out
         Where to store the gradient; may be `x` itself, or overlap any argument.
 
@@ -284,12 +300,15 @@ def logsumexp_vjp(
         part = part.astype(np.float64) if part.dtype.kind in "biu" else part
         parts.append(statistic(part, name, shape, kept))
     g = np.broadcast_to(parts[0].astype(array.dtype), array.shape)
-    target = target_of_gradient(out, array, g, parts)
+    kept_numbers = None if mask is None else mask_for(mask, array)
+    others = parts if kept_numbers is None else [*parts, kept_numbers]
+    target = target_of_gradient(out, array, g, others)
     if array.size:
         nothing = np.zeros(kept)
         statistics = parts[1], np.ones(kept)
         flow = nothing, nothing
-        write(g, array, axes, no_weight(array), statistics, flow, target, OF_LOGSUMEXP)
+        how = OF_LOGSUMEXP, kept_numbers
+        write(g, array, axes, no_weight(array), statistics, flow, target, *how)
     return delivered(target, out, x)
 
 

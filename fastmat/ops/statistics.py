@@ -96,7 +96,7 @@ def converted(given: Any, name: str, array: Array) -> Array:
     return native(found).astype(array.dtype, copy=False)
 
 
-def mask_for(given: Any, array: Array) -> Array:
+def mask_for(given: Any, array: Array, name: str = "x") -> Array:
     """A mask in as many axes as x, of length 1 where it is alike."""
     found = as_array(given, "mask")
     if found.dtype != np.bool_:
@@ -107,7 +107,7 @@ def mask_for(given: Any, array: Array) -> Array:
         n not in (1, m) for n, m in zip(shape, array.shape, strict=True)
     ):
         raise ValueError(
-            f"mask has shape {found.shape}; it must broadcast to {array.shape}, the shape of x"
+            f"mask has shape {found.shape}; it must broadcast to {array.shape}, the shape of {name}"
         )
     return found.reshape(shape)
 
