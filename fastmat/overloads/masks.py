@@ -16,7 +16,7 @@ from fastmat.overloads.typing import array_type
 i64 = ir.IntType(64)
 
 
-def mask_reader(mask, x, slots):
+def mask_reader(mask, x, slots, name="x"):
     """A function (mask, x): the mask as kernels read it beside x, in five axes by a plan.
 
     It is read where it lies, unless axes that the plan joins cannot be joined in it.
@@ -25,13 +25,14 @@ def mask_reader(mask, x, slots):
         raise errors.TypingError(f"mask has dtype {mask.dtype}; it must be bool")
     missing = x.ndim - mask.ndim
     if missing < 0:
-        raise errors.TypingError(f"mask has {mask.ndim} dimensions; x has {x.ndim}, which is less")
+        raise errors.TypingError(f"mask has {mask.ndim} dimensions; {name} has {x.ndim}")
+    message = f"mask does not broadcast to the shape of {name}"
     full, joins, count = in_slots(slots), _joins(slots), mask.ndim
 
     def read(mask, x):
         for k in range(count):
             if mask.shape[k] != 1 and mask.shape[k] != x.shape[missing + k]:
-                raise ValueError("mask does not broadcast to the shape of x")
+                raise ValueError(message)
         spread = np.broadcast_to(mask, x.shape)
         if joins(spread):
             return as_read(full(spread))
