@@ -63,7 +63,7 @@ def find_sums(arrays, first, second, count, kind):
     blocks, threads = x.shape[0] * ceil_div(inner, LANES), threads_for(x)
     found = scratch((2, groups, pieces), types.float64)
     buffers = scratch((threads, 2, BLOCK_LINES * LANES), sum_dtype(x.dtype))
-    room = room_for_masks(mask, threads, BLOCK_LINES * LANES)
+    room = room_for_masks(mask, threads, BLOCK_LINES * LANES, types.uint8)
     counts = room_for_counts(mask, groups, pieces)
     args = (arrays, kind, found, counts, buffers, room)
     parallel_for(_sum_blocks, blocks * pieces, threads, args)
@@ -94,7 +94,7 @@ def write_all(arrays, statistics, kind):
     pieces = ceil_div(x.size // (x.shape[0] * x.shape[1]), BLOCK_LINES)
     blocks, threads = x.shape[0] * ceil_div(x.shape[1], LANES), threads_for(x)
     buffers = scratch((threads, 2, BLOCK_LINES * LANES), sum_dtype(x.dtype))
-    room = room_for_masks(mask, threads, BLOCK_LINES * LANES)
+    room = room_for_masks(mask, threads, BLOCK_LINES * LANES, types.uint8)
     args = (arrays, statistics, kind, pieces, buffers, room)
     parallel_for(_write_blocks, blocks * pieces, threads, args)
 
@@ -130,7 +130,7 @@ def find_gradients(arrays, by_weight, by_bias, kind, eps):
     parts = scratch((2, tasks, by_weight.size), types.float64)
     sums = scratch((threads, 2, room), types.float64)
     buffers = scratch((threads, 2, n * LANES), sum_dtype(x.dtype))
-    room = room_for_masks(mask, threads, n * LANES)
+    room = room_for_masks(mask, threads, n * LANES, types.uint8)
     args = (arrays, kind, eps, parts, sums, several, buffers, room)
     parallel_for(_blocks, tasks, threads, args)
     if by_weight.size:

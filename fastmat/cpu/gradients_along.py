@@ -28,7 +28,7 @@ from fastmat.cpu.masks import (
     counted,
     erased,
     keep_count,
-    kept_product,
+    if_kept,
     loaded_where,
     mask_chunk,
     room_for_counts,
@@ -324,7 +324,7 @@ def _standardized_sums(
     for j in range(g.shape[0]):
         share = np.float64(g[j]) * w
         first += share
-        second += kept_product(kept, j, share, (np.float64(x[j]) - center[j]) * factor[j])
+        second += if_kept(kept, j, share * (np.float64(x[j]) - center[j]) * factor[j])
     return first, second
 
 

@@ -9,7 +9,8 @@ from numba import types
 
 from fastmat.core.elementary import select
 from fastmat.core.inline import always_inlined, overload, reducing
-from fastmat.core.mathfn import widen
+from fastmat.core.mathfn import narrow, widen
+from fastmat.cpu.activations import mapped
 from fastmat.cpu.blocking_reductions import LANES
 from fastmat.cpu.blocks import first_place, next_place
 from fastmat.cpu.groups import chunk
@@ -134,25 +135,24 @@ def _count(mask):
     return total
 
 
-def kept_product(mask, j, x, y):
+def if_kept(mask, j, x):
     raise TypeError("only for compiled code")
 
 
-@overload(kept_product)
-def _product_if_kept(
+@overload(if_kept)
+def _zero_if_masked(
     mask,  # in (n,) or (1,), or None
     j,
     x,
-    y,
 ):
-    """x * y of the number j, or 0 if that is masked: even where y is NaN."""
+    """x, which belongs to the number j, or 0 if that is masked: even where x is NaN."""
     if mask == types.none:
-        return lambda mask, j, x, y: x * y
+        return lambda mask, j, x: x
 
-    def product(mask, j, x, y):
-        return select(widen(mask[j if mask.shape[0] > 1 else 0]) != 0, x * y, 0.0)
+    def number(mask, j, x):
+        return select(widen(mask[j if mask.shape[0] > 1 else 0]) != 0, x, 0.0)
 
-    return product
+    return number
 
 
 def room_for_counts(mask, groups, pieces):
@@ -187,17 +187,17 @@ def add_counts(counts, total):
 
 
 @overload(add_counts)
-def _add_counts_if_masked(
-    counts,  # in (groups, pieces), or None
+def _add_counts_if_wanted(
+    counts,  # in (groups, pieces)
     total,  # out (o, i, 1, 1, 1), or None
 ):
     """How many numbers of each group are kept."""
-    if counts == types.none:
+    if total == types.none:
         return lambda counts, total: None
 
     def add(counts, total):
         for g in range(counts.shape[0]):
-            found = 0
+            found = 0.0
             for piece in range(counts.shape[1]):
                 found += counts[g, piece]
             total[g // total.shape[1], g % total.shape[1], 0, 0, 0] = found
@@ -205,16 +205,16 @@ def _add_counts_if_masked(
     return add
 
 
-def room_for_masks(mask, threads, n):
+def room_for_masks(mask, threads, n, dtype):
     raise TypeError("only for compiled code")
 
 
 @overload(room_for_masks)
-def _room_if_masked(mask, threads, n):
-    """Work space for the mask of a block of each thread."""
+def _room_if_masked(mask, threads, n, dtype):
+    """Work space for the mask of a block of each thread, 1 or 0 of this dtype."""
     if mask == types.none:
-        return lambda mask, threads, n: None
-    return lambda mask, threads, n: scratch((threads, 1, n), types.uint8)
+        return lambda mask, threads, n, dtype: None
+    return lambda mask, threads, n, dtype: scratch((threads, 1, n), dtype)
 
 
 def mask_block(mask, shape, at, room, slot):
@@ -299,3 +299,42 @@ def _of_lane(counts, k):
     if isinstance(counts, types.Array):
         return lambda counts, k: counts[k]
     return lambda counts, k: counts
+
+
+def mask_of_line(mask, j, width):
+    raise TypeError("only for compiled code")
+
+
+@overload(mask_of_line)
+def _line_if_masked(
+    mask,  # in (lines * LANES,), see `mask_block`, or None
+    j,
+    width,  # groups, up to LANES
+):
+    """The mask of one line of a block."""
+    if mask == types.none:
+        return lambda mask, j, width: None
+    return lambda mask, j, width: part(mask, j * LANES, j * LANES + width)
+
+
+@always_inlined
+def map_kept(
+    activation,  # address of a map, or None
+    mask,  # in (n,) or (1,), or None
+    y,  # inout (n,), side by side
+):
+    """Apply a map, and put 0 in place of what is masked, which a user's function gets as 0, too."""
+    erased_before(activation, mask, y)
+    mapped(activation, y)
+    erased(mask, y, narrow(0, y.dtype))
+
+
+def erased_before(activation, mask, y):
+    raise TypeError("only for compiled code")
+
+
+@overload(erased_before)
+def _erased_if_mapped(activation, mask, y):
+    if activation == types.none:
+        return lambda activation, mask, y: None
+    return lambda activation, mask, y: erased(mask, y, narrow(0, y.dtype))

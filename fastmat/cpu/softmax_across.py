@@ -52,14 +52,14 @@ def _softmax(x, mask, out, kind):
     if n <= FUSED_LINES:
         several = max(1, TASK // (n * LANES))
         buffers = scratch((threads, 1, (n + 1) * LANES), sum_dtype(x.dtype))
-        room = room_for_masks(mask, threads, n * LANES)
+        room = room_for_masks(mask, threads, n * LANES, types.uint8)
         args = (x, mask, out, kind, several, buffers, room)
         parallel_for(_blocks, ceil_div(blocks, several), threads, args)
         return
     pieces = ceil_div(n, BLOCK_LINES)
     buffers = scratch((threads, 1, (BLOCK_LINES + 1) * LANES), sum_dtype(x.dtype))
     found = scratch((2, groups, pieces), types.float64)
-    room = room_for_masks(mask, threads, BLOCK_LINES * LANES)
+    room = room_for_masks(mask, threads, BLOCK_LINES * LANES, types.uint8)
     parallel_for(_measure_blocks, blocks * pieces, threads, (x, mask, found, buffers, room))
     combine_sums(found)
     if kind == LOGSUMEXP:

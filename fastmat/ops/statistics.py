@@ -33,14 +33,42 @@ def measured(array: Array, axes: Axes, kind: int) -> tuple[Array, Array]:
     return center, spread
 
 
-def apply_statistics(
-    array: Array, axes: Axes, parameters: list[Array], target: Array, center: Array, factor: Array
-) -> None:
-    """Normalize by statistics that are known."""
+def masked_moments(array: Array, mask: Array, axes: Axes) -> tuple[Array, Array, Array]:
+    """Mean, sum of squares of deviations from it, and number of what a mask keeps, as `measured`.
+
+    Groups of which nothing is kept have NaN, NaN and 0.
+    """
+    shape = tuple(1 if i in axes else n for i, n in enumerate(array.shape))
+    center, spread, count = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape)
     if array.size:
-        entry = entry_of("normalization", "affine", array.dtype)
-        for views in views_of(axes, [array, *parameters], [target], [center, factor]):
+        entry = entry_of("masked_moments", "masked_moments", array.dtype)
+        for views in views_of(axes, [array, mask], [center, spread, count]):
             entry(*views)
+    return center, spread, count
+
+
+def apply_statistics(
+    array: Array,
+    axes: Axes,
+    parameters: list[Array],
+    target: Array,
+    center: Array,
+    factor: Array,
+    mask: Array | None = None,
+    activation: int = 0,
+) -> None:
+    """Normalize by statistics that are known; 0 where it is masked."""
+    if array.size == 0:
+        return
+    if mask is None:
+        entry, inputs = entry_of("normalization", "affine", array.dtype), [array, *parameters]
+    else:
+        inputs = [array, mask, *parameters]
+        name = "masked_affine_and_map" if activation else "masked_affine"
+        entry = entry_of("masked_normalization", name, array.dtype)
+    how = (activation,) if activation else ()
+    for views in views_of(axes, inputs, [target], [center, factor]):
+        entry(*views, *how)
 
 
 def views_of(
