@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,9 @@ def no_weight(array: Array) -> Array:
     return no_parameters(array)[0]
 
 
-def target_of_gradient(out: Any, array: Array, cotangent: Array, others: list[Array]) -> Array:
+def target_of_gradient(
+    out: Any, array: Array, cotangent: Array, others: Sequence[Array | None]
+) -> Array:
     """Where the gradient is computed: in `out`, which may be either array, if that is possible."""
     if isinstance(out, np.ndarray) and np.may_share_memory(out, cotangent):
         return target_for(out, cotangent, (array, *others))
@@ -205,26 +208,27 @@ def channel_gradients(
     own: bool,
     wanted: bool,
     groups: int = 0,
+    mask: Array | None = None,
 ) -> tuple[Array, Array]:
     """The same where the numbers of a channel share a weight: by the sums of each channel.
 
     Statistics are those of channels, over these axes. If they are of groups of channels, `groups`
-    says how many; `own` says whether they are those of x.
+    says how many; `own` says whether they are those of x, or of what a mask keeps of it.
     """
     shape = statistics[0].shape
-    first, second = np.zeros(shape), np.zeros(shape)
+    first, second, kept = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     if array.size:
         if own or wanted:
             one = no_weight(array)
-            add_up(cotangent, array, axes, one, statistics, first, second, CENTERED)
+            add_up(cotangent, array, axes, one, statistics, first, second, CENTERED, mask, kept)
         flow = np.zeros(shape), np.zeros(shape)
         if own:
             count = array.size // first.size * (shape[1] // groups if groups else 1)
-            share = weight.astype(np.float64) * (1 / count)
-            with np.errstate(invalid="ignore"):  # infinities become NaN
+            with np.errstate(divide="ignore", invalid="ignore"):  # infinities become NaN
+                share = weight.astype(np.float64) * (1 / (count if mask is None else kept))
                 flow = _of_groups(first * share, groups), _of_groups(second * share, groups)
         kind = CENTERED if own else GIVEN
-        write(cotangent, array, axes, weight, statistics, flow, target, kind)
+        write(cotangent, array, axes, weight, statistics, flow, target, kind, mask)
     return second.sum(0), first.sum(0)
 
 
