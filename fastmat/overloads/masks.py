@@ -1,5 +1,6 @@
 """Masks of numbers, in compiled code."""
 
+import math
 from functools import reduce
 
 import numpy as np
@@ -8,10 +9,14 @@ from numba import types
 from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
+from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
 from fastmat.cpu.lines import as_read
-from fastmat.overloads.groups import in_slots
-from fastmat.overloads.typing import array_type
+from fastmat.cpu.masked_moments import masked_moments
+from fastmat.cpu.masked_normalization import masked_affine, masked_affine_and_map
+from fastmat.overloads.activations import map_address
+from fastmat.overloads.groups import in_slots, is_joined, plan, ready, statistics_shape
+from fastmat.overloads.typing import array_type, given
 
 i64 = ir.IntType(64)
 
@@ -39,6 +44,66 @@ def mask_reader(mask, x, slots, name="x"):
         return as_read(full(np.ascontiguousarray(spread)))
 
     return inlined(read)
+
+
+def kept_moments(x, dtype, axes):
+    """A function (x, mask as kernels read it): mean, sum of squares of deviations and number of what is kept.
+
+    They have length 1 along the axes.
+    """
+    slots = plan(x, axes)
+    read, full = ready(x, dtype, is_joined(slots)), in_slots(slots)
+    shape_of = statistics_shape(x.ndim, axes)
+
+    def measure(x, kept):
+        shape = shape_of(x)
+        center, spread, count = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape)
+        if x.size:
+            a = full(read(x))
+            call_all(masked_moments, a.dtype, (a, kept, full(center), full(spread), full(count)))
+        return center, spread, count
+
+    return inlined(measure)
+
+
+def affine_caller(activation, dtype):
+    """A function of all arrays of `masked_affine`, with a map if there is one."""
+    address = map_address(activation, dtype)
+
+    def plain(arrays):
+        call_all(masked_affine, arrays[0].dtype, arrays)
+
+    def with_map(arrays):
+        call_all(masked_affine_and_map, arrays[0].dtype, (*arrays, address()))
+
+    return inlined(with_map if given(activation) else plain)
+
+
+def kept_normalizer(slots, parameter_axes, statistics_axes, activation, dtype):
+    """A function (arguments, statistics, target) that normalizes what is kept, 0 elsewhere.
+
+    Arguments are x, its mask as kernels read it, weight and bias; statistics are center and factor.
+    """
+    full, parameters = in_slots(slots), in_slots(slots, parameter_axes)
+    per_group, call = in_slots(slots, statistics_axes), affine_caller(activation, dtype)
+
+    def run(arguments, extra, target):
+        x, kept, weight, bias = arguments
+        if x.size:
+            given_arrays = full(x), kept, parameters(weight), parameters(bias), full(target)
+            call((*given_arrays, per_group(extra[0]), per_group(extra[1])))
+
+    return inlined(run)
+
+
+@inlined
+def factors_of(spread, count, eps):
+    """1 / sqrt(variance + eps) of each group."""
+    found = np.empty(spread.shape)
+    flat, spreads, counts = found.reshape(-1), spread.reshape(-1), count.reshape(-1)
+    for g in range(flat.shape[0]):
+        flat[g] = 1 / math.sqrt(spreads[g] / counts[g] + eps)
+    return found
 
 
 def _joins(slots):
