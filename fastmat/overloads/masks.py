@@ -46,6 +46,18 @@ def mask_reader(mask, x, slots, name="x"):
     return inlined(read)
 
 
+def masks_reader(mask, x, *plans):
+    """A function (mask, x): the mask as kernels read it by each plan; nothing if there is none."""
+    if not given(mask):
+        return inlined(lambda mask, x: ())
+    readers = [mask_reader(mask, x, slots) for slots in plans]
+    if len(readers) == 1:
+        (only,) = readers
+        return inlined(lambda mask, x: (only(mask, x),))
+    first, second = readers
+    return inlined(lambda mask, x: (first(mask, x), second(mask, x)))
+
+
 def kept_moments(x, dtype, axes):
     """A function (x, mask as kernels read it): mean, sum of squares of deviations and number of what is kept.
 

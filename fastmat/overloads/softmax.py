@@ -22,7 +22,7 @@ from fastmat.cpu.masked_gradients import masked_gradient, masked_write
 from fastmat.cpu.softmax import masked_softmax as masked_kernel
 from fastmat.cpu.softmax import softmax as kernel
 from fastmat.ops import softmax as ops
-from fastmat.overloads.gradients import cotangent_reader
+from fastmat.overloads.differentiated import cotangent_reader
 from fastmat.overloads.groups import (
     check_output,
     constant,
