@@ -319,6 +319,8 @@ masked_max_vjp = masked_min_vjp
 def _valid(mask: Array) -> Array:
     """The mask; the check of a result holds all operands in float64."""
     return mask.astype(bool, copy=False)
+
+
 def scaled_dot_product_attention(
     q: Array, *, k: Array, v: Array, out: Array, is_causal: bool = False
 ) -> None:

@@ -163,6 +163,8 @@ def _masked_variance(x: Tensor, mask: Tensor, axis: int) -> Tensor:
     count = mask.sum(axis, keepdim=True)
     mean = _filled(x, mask).sum(axis, keepdim=True) / count
     return _filled(x - mean, mask).square().sum(axis) / count.squeeze(axis)
+
+
 def scaled_dot_product_attention(
     q: Tensor, *, k: Tensor, v: Tensor, out: Tensor, is_causal: bool = False
 ) -> Tensor:
@@ -273,6 +275,8 @@ def _masked_graph(op: str, x: Tensor, mask: Tensor, axis: int, **result: Tensor)
         return variance if op == "var" else variance.sqrt(), x
     extreme = torch.amin if op == "min" else torch.amax
     return extreme(_filled(x, mask, math.inf if op == "min" else -math.inf), axis), x
+
+
 def _attention_graph(
     q: Tensor, k: Tensor, v: Tensor, result: Tensor, logsumexp: Tensor, is_causal: bool = False
 ) -> tuple[Tensor, ...]:

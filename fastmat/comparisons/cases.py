@@ -361,6 +361,7 @@ SOFTMAX = (
 MASKED = tuple(
     on_groups("masked reductions", op, dtype, shape, quick=quick)
     for op, dtype, shape, quick in masked_reductions.ROWS
+)
 ATTENTION = tuple(
     on_heads("attention", op, "float32", (1, 8, 1024, 64), options=((note, True),) if note else ())
     for op in OF_HEADS
