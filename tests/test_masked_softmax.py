@@ -9,7 +9,7 @@ import softmax_oracles
 from hypothesis import given
 from hypothesis import strategies as st
 from layouts import LAYOUTS, makers_for, unmodified
-from masks import hidden, near_masked, random_mask, shapes_of
+from masked import hidden, near_masked, random_mask, shapes_of
 from normals import near, values
 from oracles import BFLOAT16, DTYPES, FLOATS, name
 from products import bits

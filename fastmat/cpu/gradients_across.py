@@ -23,7 +23,7 @@ from fastmat.cpu.derivatives import (
 from fastmat.cpu.groups import FLOATS, is_extreme, threads_for
 from fastmat.cpu.kinds import CENTERED, GIVEN, OF_LARGEST
 from fastmat.cpu.lines import across, finish_stores, is_streamed, own
-from fastmat.cpu.masks import (
+from fastmat.cpu.masked_lines import (
     add_counts,
     erased,
     keep_count,

@@ -23,7 +23,7 @@ from fastmat.cpu.derivatives import (
 from fastmat.cpu.groups import FLOATS, chunk, chunks, is_extreme, threads_for
 from fastmat.cpu.kinds import GIVEN, OF_LARGEST
 from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
-from fastmat.cpu.masks import (
+from fastmat.cpu.masked_lines import (
     add_counts,
     counted,
     erased,

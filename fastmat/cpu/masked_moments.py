@@ -12,7 +12,7 @@ from fastmat.cpu.combine import combine_statistics
 from fastmat.cpu.groups import FLOATS, is_across, statistics_types, threads_for, with_mask
 from fastmat.cpu.kinds import MOMENTS
 from fastmat.cpu.lines import own
-from fastmat.cpu.masks import add_counts, erased, mask_block, room_for_masks
+from fastmat.cpu.masked_lines import add_counts, erased, mask_block, room_for_masks
 from fastmat.cpu.moments_along import measure_groups
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype

@@ -12,7 +12,7 @@ from fastmat.cpu.combine import combine_statistics, combined
 from fastmat.cpu.groups import FLOATS, chunk, chunks, statistics_types, threads_for
 from fastmat.cpu.kinds import MAGNITUDES, MOMENTS, SQUARES
 from fastmat.cpu.lines import is_packed, own, packed
-from fastmat.cpu.masks import (
+from fastmat.cpu.masked_lines import (
     add_counts,
     counted,
     if_kept,

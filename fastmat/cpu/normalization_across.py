@@ -30,7 +30,7 @@ from fastmat.cpu.groups import (
 )
 from fastmat.cpu.kinds import MEAN_SPREAD
 from fastmat.cpu.lines import across, finish_stores, is_streamed, own
-from fastmat.cpu.masks import map_kept, mask_block, mask_of_line, room_for_masks
+from fastmat.cpu.masked_lines import map_kept, mask_block, mask_of_line, room_for_masks
 from fastmat.cpu.moments_across import of_block
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype

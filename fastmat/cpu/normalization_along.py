@@ -20,7 +20,7 @@ from fastmat.cpu.groups import (
     with_map,
 )
 from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
-from fastmat.cpu.masks import map_kept, mask_chunk
+from fastmat.cpu.masked_lines import map_kept, mask_chunk
 from fastmat.cpu.moments_along import of_chunks
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype

@@ -16,7 +16,7 @@ from fastmat.cpu.combine import combine_sums, log_of_sum, write_logs
 from fastmat.cpu.groups import FLOATS, softmax_types, threads_for, with_mask
 from fastmat.cpu.kinds import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from fastmat.cpu.lines import finish_stores, is_streamed, own
-from fastmat.cpu.masks import erased, mask_block, room_for_masks
+from fastmat.cpu.masked_lines import erased, mask_block, room_for_masks
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.views import part

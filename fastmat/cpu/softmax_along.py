@@ -15,7 +15,7 @@ from fastmat.cpu.combine import combine_sums, joined, log_of_sum, write_logs
 from fastmat.cpu.groups import FLOATS, chunk, chunks, softmax_types, threads_for, with_mask
 from fastmat.cpu.kinds import LOGSUMEXP, SOFTMAX
 from fastmat.cpu.lines import finish_stores, is_streamed, own, store
-from fastmat.cpu.masks import erased, loaded_where, mask_chunk
+from fastmat.cpu.masked_lines import erased, loaded_where, mask_chunk
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.views import part

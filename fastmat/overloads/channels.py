@@ -21,7 +21,7 @@ from fastmat.overloads.groups import (
     ready,
     writer,
 )
-from fastmat.overloads.masks import factors_of, kept_moments, kept_normalizer, mask_reader
+from fastmat.overloads.mask_readers import factors_of, kept_moments, kept_normalizer, mask_reader
 from fastmat.overloads.parameters import parameters_for
 from fastmat.overloads.typing import array_type, given
 

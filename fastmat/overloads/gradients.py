@@ -20,7 +20,7 @@ from fastmat.cpu.kinds import (
     SCALED,
     SQUARES,
 )
-from fastmat.cpu.masked_gradients import masked_gradient, masked_sums, masked_write
+from fastmat.cpu.masked_vjps import masked_gradient, masked_sums, masked_write
 from fastmat.cpu.moments import statistics
 from fastmat.ops import gradients as ops
 from fastmat.overloads.channels import check_channels, group_slots
@@ -38,7 +38,7 @@ from fastmat.overloads.groups import (
     writer,
 )
 from fastmat.overloads.layer_norm import last_axes
-from fastmat.overloads.masks import masks_reader
+from fastmat.overloads.mask_readers import masks_reader
 from fastmat.overloads.parameters import parameters_for
 from fastmat.overloads.typing import array_type, given
 

@@ -28,7 +28,7 @@ from fastmat.overloads.groups import (
     statistics_shape,
     writer,
 )
-from fastmat.overloads.masks import (
+from fastmat.overloads.mask_readers import (
     affine_caller,
     factors_of,
     kept_moments,

@@ -27,7 +27,7 @@ from fastmat.overloads.groups import (
     statistics_shape,
     writer,
 )
-from fastmat.overloads.masks import kept_moments, mask_reader
+from fastmat.overloads.mask_readers import kept_moments, mask_reader
 from fastmat.overloads.typing import given
 
 

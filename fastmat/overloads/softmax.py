@@ -18,7 +18,7 @@ from fastmat.cpu.kinds import (
     OF_SOFTMAX,
     SOFTMAX,
 )
-from fastmat.cpu.masked_gradients import masked_gradient, masked_write
+from fastmat.cpu.masked_vjps import masked_gradient, masked_write
 from fastmat.cpu.softmax import masked_softmax as masked_kernel
 from fastmat.cpu.softmax import softmax as kernel
 from fastmat.ops import softmax as ops
@@ -37,7 +37,7 @@ from fastmat.overloads.groups import (
     statistics_shape,
     writer,
 )
-from fastmat.overloads.masks import mask_reader
+from fastmat.overloads.mask_readers import mask_reader
 from fastmat.overloads.typing import given
 
 
