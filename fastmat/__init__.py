@@ -11,6 +11,7 @@ from fastmat.ops.gradients import (
     rms_norm_vjp,
 )
 from fastmat.ops.layer_norm import layer_norm, rms_norm
+from fastmat.ops.masked import mask_rows_cols, mask_rows_cols_vjp, masked_fill, masked_fill_vjp
 from fastmat.ops.matmul import matmul, matvec, vecdot, vecmat
 from fastmat.ops.moments import moments, standardize
 from fastmat.ops.normalization import (
@@ -27,6 +28,7 @@ from fastmat.ops.softmax import (
     softmax,
     softmax_vjp,
 )
+from fastmat.ops.submatrix import put_submatrix, take_submatrix, take_submatrix_vjp
 from fastmat.ops.transpose import matrix_transpose, transpose
 
 __version__ = "0.1.0"
@@ -46,17 +48,24 @@ __all__ = [
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "mask_rows_cols",
+    "mask_rows_cols_vjp",
+    "masked_fill",
+    "masked_fill_vjp",
     "matmul",
     "matrix_transpose",
     "matvec",
     "moments",
     "normalize",
     "normalize_vjp",
+    "put_submatrix",
     "rms_norm",
     "rms_norm_vjp",
     "softmax",
     "softmax_vjp",
     "standardize",
+    "take_submatrix",
+    "take_submatrix_vjp",
     "threads",
     "transpose",
     "vecdot",

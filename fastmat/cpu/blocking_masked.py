@@ -8,3 +8,7 @@ RUN = 1 << 15  # bytes of a line that are copied at once
 # Lines of up to so many bytes are fetched so many before their turn.
 FETCHED = 1024
 AHEAD = 32
+# Sums are in so many parts at most, with so many places in all, each of so many numbers at least.
+PARTS = 64
+PARTIAL = 1 << 20
+SUMMED = 1 << 15

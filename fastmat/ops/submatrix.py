@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array, as_array, native
-from fastmat.core.dtypes import DType, kernel_name, unsupported
+from fastmat.core.dtypes import DType
 from fastmat.ops.casting import cast, items_of
-from fastmat.ops.statistics import delivered, target_for
+from fastmat.ops.statistics import delivered, entry_of, integer, numbers_of, target_for
 from fastmat.ops.transpose import copy_items
 
 AXES = 8  # of the arrays that kernels take
@@ -80,11 +80,7 @@ def take_submatrix(x: Any, rows: Any, cols: Any, *, out: Any = None) -> Any:
     row_selection = selection(rows, "rows", array.shape[-2])
     col_selection = selection(cols, "cols", array.shape[-1])
     view, row_indices, col_indices = _viewed(array, row_selection, col_selection)
-    k, n = (
-        view.shape[axis] if indices is None else indices.size
-        for axis, indices in ((-2, row_indices), (-1, col_indices))
-    )
-    shape = (*array.shape[:-2], k, n)
+    shape = (*array.shape[:-2], *_lengths(view, row_indices, col_indices))
     if out is None:
         target = _empty_like(array, shape)
     else:
@@ -157,11 +153,7 @@ def put_submatrix(x: Any, rows: Any, cols: Any, values: Any) -> Any:
     col_selection = selection(cols, "cols", array.shape[-1])
     found = cast(values, "values", array.dtype)
     view, row_indices, col_indices = _viewed(array, row_selection, col_selection)
-    k, n = (
-        view.shape[axis] if indices is None else indices.size
-        for axis, indices in ((-2, row_indices), (-1, col_indices))
-    )
-    shape = (*array.shape[:-2], k, n)
+    shape = (*array.shape[:-2], *_lengths(view, row_indices, col_indices))
     found = _fitted(found, shape)
     if 0 in shape:
         return x
@@ -174,6 +166,77 @@ def put_submatrix(x: Any, rows: Any, cols: Any, values: Any) -> Any:
     else:
         _call("put", found, row_indices, col_indices, view, array.dtype)
     return x
+
+
+def take_submatrix_vjp(cotangent: Any, rows: Any, cols: Any, shape: Any, *, out: Any = None) -> Any:
+    """Gradient of `take_submatrix` by x: what was taken several times is added up.
+
+    Parameters
+    ----------
+    cotangent
+        ``(..., k, l)``, the gradient by the result, of real or complex numbers; integers and bool
+        count as float64.
+    rows, cols
+        As they were given to `take_submatrix`.
+    shape
+        The shape of `x`, ``(..., m, n)``.
+    out
+        Where to store the gradient; may overlap any argument.
+
+    Returns
+    -------
+    array of this shape, with the dtype of the cotangent; 0 where nothing was taken
+
+    Raises
+    ------
+    IndexError
+        As `take_submatrix`.
+    ValueError
+        A cotangent that has not the shape of the result; an `out` that does not fit.
+    TypeError
+        Dtypes that are not numbers; indices that are neither integers nor bool.
+
+    Notes
+    -----
+    Sums are held in float64 or complex128, and go from the first index to the last.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> fm.take_submatrix_vjp(np.ones((3, 2)), [0, 2, 0], slice(1, 3), (3, 4))
+    array([[0., 2., 2., 0.],
+           [0., 0., 0., 0.],
+           [0., 1., 1., 0.]])
+    """
+    g = numbers_of(cotangent, complex_too=True, name="cotangent")
+    full = tuple(integer(n, "shape") for n in (shape if np.iterable(shape) else (shape,)))
+    if len(full) < 2 or min(full) < 0:
+        raise ValueError(f"shape is {full}; it must be that of x, of 2 or more dimensions")
+    row_selection = selection(rows, "rows", full[-2])
+    col_selection = selection(cols, "cols", full[-1])
+    result = np.broadcast_to(np.empty((), g.dtype), full)
+    view, row_indices, col_indices = _viewed(result, row_selection, col_selection)
+    taken = (*full[:-2], *_lengths(view, row_indices, col_indices))
+    if g.shape != taken:
+        raise ValueError(f"cotangent has shape {g.shape}; the result has shape {taken}")
+    target = target_for(out, result, (g, row_indices, col_indices))
+    view = target[..., row_selection[0], col_selection[0]]
+    if view.shape != target.shape or 0 in taken:
+        target[...] = 0
+    if 0 in taken:
+        pass
+    elif row_indices is None and col_indices is None:
+        copy_items(g, view)
+    else:
+        m = view.shape[-2]
+        if row_indices is None:
+            order, starts = np.arange(m), np.arange(m + 1)
+        else:
+            order = np.argsort(row_indices, kind="stable")
+            starts = np.searchsorted(row_indices[order], np.arange(m + 1))
+        _add_up(g, order, starts, col_indices, view)
+    return delivered(target, out, cotangent)
 
 
 def _matrices(x: Any) -> Array:
@@ -230,6 +293,14 @@ def _viewed(
     return array[..., rows[0], cols[0]], rows[1], cols[1]
 
 
+def _lengths(view: Array, rows: Array | None, cols: Array | None) -> tuple[int, int]:
+    """How many rows and columns are selected."""
+    return (
+        view.shape[-2] if rows is None else rows.size,
+        view.shape[-1] if cols is None else cols.size,
+    )
+
+
 def _empty_like(x: Array, shape: tuple[int, ...]) -> Array:
     """A new array in whose memory those of the last two axes lie as in x."""
     if abs(x.strides[-2]) < abs(x.strides[-1]):
@@ -284,6 +355,17 @@ def _call(
     indices = (_NO_INDICES if index is None else index for index in (rows, cols))
     a, b = source[_padding[source.ndim]], target[_padding[target.ndim]]
     entry(a, *indices, b, parallel, streamed)
+
+
+def _add_up(g: Array, order: Array, starts: Array, cols: Array | None, target: Array) -> None:
+    """Call the kernel of the gradient, for each of the leading axes that it has no room for."""
+    if g.ndim > AXES:
+        for i in range(len(g)):
+            _add_up(g[i], order, starts, cols, target[i])
+        return
+    entry = entry_of("submatrix_vjp", "add_up", g.dtype)
+    indices = order, starts, _NO_INDICES if cols is None else cols
+    entry(g[_padding[g.ndim]], *indices, target[_padding[target.ndim]])
 
 
 def _load(name: str, size: int) -> _Kernel:

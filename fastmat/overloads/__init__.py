@@ -7,9 +7,11 @@ def register():
         cluster_norm,
         gradients,
         layer_norm,
+        masked,
         matmul,
         moments,
         normalization,
         softmax,
+        submatrix,
         transpose,
     )
