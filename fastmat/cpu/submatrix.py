@@ -54,13 +54,17 @@ def take(
 @kernel(_types, [str(dtype) for dtype in BITS.values()], from_python=True)
 def put(
     values,  # in (6 axes, k, l); axes of length 1 are repeated
-    rows,  # in (k,), which rows, no two alike; empty: all of them
-    cols,  # in (l,), which columns, no two alike; empty: all of them
+    rows,  # in (k,), which rows; empty: all of them
+    cols,  # in (l,), which columns; empty: all of them
     x,  # inout (6 axes, m, n), not empty, in other memory than all else
     parallel,  # bytes written from which threads pay
     streamed,  # bytes written above which stores of lines pass by the caches
 ):
-    """x[..., rows[i], cols[j]] = values[..., i, j]"""
+    """x[..., rows[i], cols[j]] = values[..., i, j]
+
+    Not with both empty. If an index is there twice, only one thread that does not stream leaves
+    what is written last: blocks follow each other, row by row.
+    """
     if abs(x.strides[-2]) < abs(x.strides[-1]):
         values, x, rows, cols = transposed(values), transposed(x), cols, rows
     m = rows.size if rows.size > 0 else x.shape[-2]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastmat.core.arrays import Array, as_array, native
-from fastmat.core.dtypes import DType
 from fastmat.ops.casting import cast, items_of
 from fastmat.ops.statistics import delivered, entry_of, integer, numbers_of, target_for
 from fastmat.ops.transpose import copy_items
@@ -22,6 +22,7 @@ _Kernel = tuple[Callable[..., None], int, int]  # entry point, bytes to share, b
 _kernels: dict[tuple[str, int], _Kernel] = {}
 _padding = [(np.newaxis,) * (AXES - ndim) + (...,) for ndim in range(AXES + 1)]
 _ALL = slice(None)
+_NEVER = sys.maxsize  # bytes
 _NO_INDICES = np.zeros(0, np.intp)
 
 
@@ -90,7 +91,7 @@ def take_submatrix(x: Any, rows: Any, cols: Any, *, out: Any = None) -> Any:
         if row_indices is None and col_indices is None:
             copy_items(view, target)
         else:
-            _call("take", view, row_indices, col_indices, target, target.dtype)
+            _call("take", view, row_indices, col_indices, target)
     return delivered(target, out, x)
 
 
@@ -159,12 +160,16 @@ def put_submatrix(x: Any, rows: Any, cols: Any, values: Any) -> Any:
         return x
     if np.may_share_memory(found, array):
         found = found.copy()
-    row_indices, found = _last_of_each(row_indices, found, -2, array)
-    col_indices, found = _last_of_each(col_indices, found, -1, array)
+    row_indices, col_indices = (
+        part.copy() if part is not None and np.may_share_memory(part, array) else part
+        for part in (row_indices, col_indices)
+    )
     if row_indices is None and col_indices is None:
         copy_items(np.broadcast_to(found, shape), view)
     else:
-        _call("put", found, row_indices, col_indices, view, array.dtype)
+        # One thread goes from the first to the last, and leaves what it writes last.
+        in_order = _repeats(row_indices) or _repeats(col_indices)
+        _call("put", found, row_indices, col_indices, view, in_order)
     return x
 
 
@@ -318,20 +323,11 @@ def _fitted(values: Array, shape: tuple[int, ...]) -> Array:
     return values
 
 
-def _last_of_each(
-    indices: Array | None, values: Array, axis: int, x: Array
-) -> tuple[Array | None, Array]:
-    """Each index once, and the values that are written there last."""
+def _repeats(indices: Array | None) -> bool:
+    """Whether an index is there twice."""
     if indices is None or bool((indices[1:] > indices[:-1]).all()):
-        if indices is not None and np.may_share_memory(indices, x):
-            indices = indices.copy()
-        return indices, values
-    unique, places = np.unique(indices[::-1], return_index=True)
-    if unique.size == indices.size:
-        return (indices.copy() if np.may_share_memory(indices, x) else indices), values
-    if values.ndim >= -axis and values.shape[axis] > 1:
-        values = values.take(indices.size - 1 - places, axis)
-    return unique, values
+        return False
+    return np.unique(indices).size < indices.size
 
 
 def _call(
@@ -340,7 +336,7 @@ def _call(
     rows: Array | None,
     cols: Array | None,
     target: Array,
-    dtype: DType,
+    in_order: bool = False,
 ) -> None:
     """Call a kernel, for each of the leading axes that it has no room for."""
     ndim = max(source.ndim, target.ndim)
@@ -348,13 +344,13 @@ def _call(
         lead = ndim - AXES
         source = np.broadcast_to(source, (*target.shape[:-2], *source.shape[-2:]))
         for index in np.ndindex(target.shape[:lead]):
-            _call(name, source[index], rows, cols, target[index], dtype)
+            _call(name, source[index], rows, cols, target[index], in_order)
         return
-    kernel = _kernels.get((name, dtype.itemsize)) or _load(name, dtype.itemsize)
-    entry, parallel, streamed = kernel
+    size = target.itemsize
+    entry, *crossovers = _kernels.get((name, size)) or _load(name, size)
     indices = (_NO_INDICES if index is None else index for index in (rows, cols))
     a, b = source[_padding[source.ndim]], target[_padding[target.ndim]]
-    entry(a, *indices, b, parallel, streamed)
+    entry(a, *indices, b, *((_NEVER, _NEVER) if in_order else crossovers))
 
 
 def _add_up(g: Array, order: Array, starts: Array, cols: Array | None, target: Array) -> None:

@@ -5,7 +5,6 @@ from numba import types
 from numba.core import errors
 from numba.cpython.unsafe.tuple import tuple_setitem
 from numba.extending import overload
-from numba.np.numpy_support import as_dtype, from_dtype
 
 from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
@@ -21,6 +20,7 @@ from fastmat.overloads.groups import floating, ready
 from fastmat.overloads.typing import as_kernel_reads, given
 from fastmat.overloads.values import (
     apart,
+    as_read,
     cast_out,
     caster,
     check_mask,
@@ -141,16 +141,11 @@ def _mask_rows_cols(x, row_mask, col_mask, fill=0, out=None):
 def _mask_rows_cols_vjp(cotangent, row_mask, col_mask, out=None):
     dtype = floating(cotangent, "cotangent", complex_too=True)
     read = ready(cotangent, dtype, False)
-    g = _as_read(cotangent, dtype)
+    g = as_read(cotangent, dtype)
     run = _lines_kept(g, "cotangent", dtype, row_mask, col_mask, types.intp, out)
     return lambda cotangent, row_mask, col_mask, out=None: run(
         read(cotangent), row_mask, col_mask, 0, out
     )
-
-
-def _as_read(x, dtype):
-    """The type of an argument as an array of this dtype."""
-    return x if as_dtype(x.dtype) == dtype else types.Array(from_dtype(dtype), x.ndim, "C")
 
 
 def _lines_kept(x, name, dtype, row_mask, col_mask, fill, out):
@@ -241,7 +236,7 @@ def _line_check(mask, name, ndim, place):
 @overload(ops.masked_fill_vjp)
 def _masked_fill_vjp(cotangent, mask, value=None, shape=None, out=None):
     dtype = floating(cotangent, "cotangent", complex_too=True)
-    read, g = ready(cotangent, dtype, False), _as_read(cotangent, dtype)
+    read, g = ready(cotangent, dtype, False), as_read(cotangent, dtype)
     items_of(g, "cotangent")
     check_mask(mask, "mask")
     ndim = g.ndim

@@ -6,7 +6,7 @@ from numba import types
 from numba.core import cgutils, errors
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, overload
-from numba.np.numpy_support import as_dtype
+from numba.np.numpy_support import as_dtype, from_dtype
 
 from fastmat.core.dtypes import kernel_name, movable, unmovable
 from fastmat.core.inline import inlined
@@ -29,6 +29,11 @@ def items_of(x, name="x"):
     if not movable(dtype):
         raise errors.TypingError(str(unmovable(name, dtype)))
     return dtype
+
+
+def as_read(x, dtype):
+    """The type of an argument as an array of this dtype."""
+    return x if as_dtype(x.dtype) == dtype else types.Array(from_dtype(dtype), x.ndim, "C")
 
 
 def check_mask(mask, name):
