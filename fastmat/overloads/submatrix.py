@@ -9,6 +9,7 @@ from numba.extending import overload
 
 from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
+from fastmat.core.mathfn import widen
 from fastmat.cpu.blocking_transpose import tuning
 from fastmat.cpu.submatrix import put, take
 from fastmat.cpu.submatrix_vjp import add_up
@@ -16,7 +17,7 @@ from fastmat.cpu.views import overlap
 from fastmat.ops import submatrix as ops
 from fastmat.overloads.groups import floating, ready
 from fastmat.overloads.transpose import copy_items
-from fastmat.overloads.typing import given
+from fastmat.overloads.typing import as_kernel_reads, given
 from fastmat.overloads.values import (
     as_read,
     cast_out,
@@ -66,13 +67,14 @@ def _places(mask, name):
     def places(length, mask):
         if mask.size != length:
             raise IndexError(message)
-        count = 0
+        marks, count = as_kernel_reads(mask), 0
         for i in range(length):
-            count += mask[i]
+            if widen(marks[i]):
+                count += 1
         result = np.empty(count, np.uint64)
         count = 0
         for i in range(length):
-            if mask[i]:
+            if widen(marks[i]):
                 result[count] = i
                 count += 1
         return result

@@ -10,7 +10,7 @@ from numba.np.numpy_support import as_dtype, from_dtype
 
 from fastmat.core.dtypes import kernel_name, movable, unmovable
 from fastmat.core.inline import inlined
-from fastmat.core.mathfn import NUMBA_DTYPES, narrow, widen
+from fastmat.core.mathfn import NUMBA_DTYPES, reinterpret, widen
 from fastmat.cpu.strides import AXES, bits
 from fastmat.cpu.views import overlap
 from fastmat.ops.casting import rank
@@ -179,7 +179,7 @@ def _converter(dtype):
     """A function that makes a number what kernels store for it."""
     stored = NUMBA_DTYPES[kernel_name(dtype)]
     if dtype == np.bool_:
-        return inlined(lambda value: narrow(np.uint8(value), stored))
+        return inlined(lambda value: reinterpret(np.uint8(value), stored))
     return inlined(lambda value: stored(value))
 
 
