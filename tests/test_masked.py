@@ -78,7 +78,9 @@ def test_every_dtype(dtype):
         check_fill(x, mask, x.dtype == bool or 1)
         check_fill(x, mask, any_bits(shape, dtype, 1))
         if len(shape) > 1:
-            check_lines(x, mask_of(shape[-2:-1], 1), mask_of(shape[-1:], 2), x.dtype.type(1))
+            lines = mask_of(shape[-2:-1], 1), mask_of(shape[-1:], 2)
+            check_lines(x, *lines)
+            check_lines(x, *lines, x.dtype.type(1))
 
 
 @pytest.mark.parametrize("dtype", SIZES)

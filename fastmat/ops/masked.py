@@ -100,7 +100,8 @@ def mask_rows_cols(x: Any, row_mask: Any, col_mask: Any, fill: Any = 0, *, out: 
         Array-like of bool ``(..., n)``: True is kept. None keeps all columns. Leading axes of
         both masks broadcast to those of `x`.
     fill
-        The number that takes the place of all else, cast as the value of `masked_fill`.
+        The number that takes the place of all else, cast as the value of `masked_fill`; of bool
+        0 is False.
     out
         Where to store the result. It may be `x` itself, or overlap any argument.
 
@@ -254,6 +255,8 @@ def _lines_kept(
         raise ValueError(f"{name} has shape {array.shape}; it must have 2 or more dimensions")
     rows = _line_mask(row_mask, "row_mask", name, array, -2)
     cols = _line_mask(col_mask, "col_mask", name, array, -1)
+    if type(fill) is int and fill == 0 and array.dtype == np.bool_:
+        fill = False
     value = cast(fill, "fill", array.dtype)
     if value.ndim:
         raise ValueError(f"fill has shape {value.shape}; it must be a single number")

@@ -154,7 +154,9 @@ def _lines_kept(x, name, dtype, row_mask, col_mask, fill, out):
         raise errors.TypingError(f"{name} has {x.ndim} dimensions; it must have 2 or more")
     if isinstance(fill, types.Array):
         raise errors.TypingError(f"fill is of type {fill}; it must be a number")
-    _, cast = caster(fill, "fill", dtype, x.dtype)
+    is_default = getattr(fill, "value", fill) == 0
+    kind = types.boolean if is_default and dtype == np.bool_ else fill
+    _, cast = caster(kind, "fill", dtype, x.dtype)
     read_rows = _line_reader(row_mask, "row_mask", x.ndim, 0)
     read_cols = _line_reader(col_mask, "col_mask", x.ndim, 1)
     value_view = in_axes(0)
