@@ -1,6 +1,6 @@
 """`fm.masked_fill`, `fm.mask_rows_cols`: every dtype and layout, bit for bit; their gradients."""
 
-import masked_oracles as oracles
+import fill_oracles as oracles
 import numba
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """Masked fills and submatrices inside the user's own ``@njit`` functions."""
 
-import masked_oracles as oracles
+import fill_oracles as oracles
 import numpy as np
 import pytest
 from layouts import WRITABLE, outside, read_only, unmodified

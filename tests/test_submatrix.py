@@ -1,6 +1,6 @@
 """`fm.take_submatrix`, `fm.put_submatrix`: every selection, dtype and layout, bit for bit."""
 
-import masked_oracles as oracles
+import fill_oracles as oracles
 import numba
 import numpy as np
 import pytest

@@ -37,17 +37,6 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "logsumexp_vjp": ("x", "result"),
 }
 
-# The operations that move items, and what they call their operands after the first.
-MASKED: dict[str, tuple[str, ...]] = {
-    "masked_fill": ("mask",),
-    "masked_fill_vjp": ("mask",),
-    "mask_rows_cols": ("row_mask", "col_mask"),
-    "mask_rows_cols_vjp": ("row_mask", "col_mask"),
-    "take_submatrix": ("rows", "cols"),
-    "take_submatrix_vjp": ("rows", "cols"),
-    "put_submatrix": ("rows", "cols"),
-}
-
 
 @dataclass(frozen=True)
 class Case:
@@ -97,9 +86,7 @@ class Case:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """What an operation on groups, or under masks, calls its operands after the first."""
-        if self.op in MASKED:
-            return MASKED[self.op]
+        """What an operation on groups calls its operands after the first."""
         return PARAMETERS[self.op] + (("residual",) if self.residual else ())
 
     @property
@@ -109,8 +96,6 @@ class Case:
         if self.op in PARAMETERS:
             x = 1 if self.op == "logsumexp_vjp" else 0
             shown = self.shapes[x : x + 1]
-        elif self.op in MASKED:
-            shown = self.shapes[:1]
         shapes = " @ ".join("×".join(map(str, shape)) for shape in shown)
         if self.op == "vecdot":
             shapes = shapes.replace(" @ ", " · ")
@@ -159,24 +144,6 @@ def on_clusters(
         shapes = (shape, shape, (n,), statistics, statistics, (d,))
     note = f"{clusters} clusters"
     return Case(group, op, dtype, shapes, clusters=clusters, note=note, **keywords)  # type: ignore[arg-type]
-
-
-def under_masks(
-    op: str, dtype: str, shape: Shape, extents: tuple[int, int] | None = None, **keywords: object
-) -> Case:
-    """An operation that moves items, with all its operands.
-
-    `extents` are how many rows and columns are taken of an `x` of this shape; of a gradient, or
-    where values of this shape are put, how many there are.
-    """
-    if op.startswith("masked_fill"):
-        shapes: tuple[Shape, ...] = (shape, shape)
-    elif op == "take_submatrix" and extents:
-        shapes = (shape, *((n,) for n in extents))
-    else:
-        shapes = (shape, *((n,) for n in shape[-2:]))
-    options: Options = (("extents", extents),) if extents and op != "take_submatrix" else ()
-    return Case("masked", op, dtype, shapes, options=options, **keywords)  # type: ignore[arg-type]
 
 
 def _product(
@@ -378,26 +345,6 @@ SOFTMAX = (
     on_groups("softmax", "logsumexp", "float32", _TABLE),
 )
 
-_HALF = (2048, 2048)
-
-UNDER_MASKS = (
-    *(
-        under_masks("masked_fill", dtype, shape, quick=dtype == "float32" and shape[0] == 1024)
-        for dtype in ("float32", "float64", "uint8")
-        for shape in ((1024, 1024), (4096, 4096))
-    ),
-    under_masks("mask_rows_cols", "float32", (1024, 1024)),
-    under_masks("mask_rows_cols", "float32", (4096, 4096)),
-    under_masks("take_submatrix", "float32", (1024, 1024), (512, 512), quick=True),
-    under_masks("take_submatrix", "float32", (4096, 4096), _HALF),
-    under_masks("take_submatrix", "float64", (4096, 4096), _HALF),
-    under_masks("take_submatrix", "float32", (200_000, 64), (100_000, 8), note="8 columns"),
-    under_masks("put_submatrix", "float32", _HALF, _HALF),
-    under_masks("masked_fill_vjp", "float32", (4096, 4096)),
-    under_masks("mask_rows_cols_vjp", "float32", (4096, 4096)),
-    under_masks("take_submatrix_vjp", "float32", _HALF, (1024, 1024)),
-)
-
 # The photograph has 600 rows of 512 pixels of three colours.
 PHOTO = (
     Case(
@@ -451,7 +398,6 @@ CASES = (
     *CLUSTERS,
     *MOMENTS,
     *SOFTMAX,
-    *UNDER_MASKS,
     *PHOTO,
 )
 

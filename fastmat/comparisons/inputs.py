@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmat.comparisons.cases import MASKED, Case, Shape
-from fastmat.comparisons.masked import operands as masked_operands
+from fastmat.comparisons.cases import Case, Shape
 from fastmat.comparisons.results import Array, with_results
 
 # ITU-R BT.601: red, green, blue (rows) to luma and two chroma differences (columns).
@@ -29,8 +28,6 @@ def operands(case: Case) -> tuple[Array, ...]:
         return pixels, np.round(_YCBCR * scale, 4 if scale == 1 else 0).astype(case.dtype)
     rng = np.random.default_rng(1)
     arrays = tuple(_random(rng, shape, np.dtype(case.dtype)) for shape in case.shapes)
-    if case.op in MASKED:
-        return masked_operands(case, arrays, rng)
     if case.clusters:
         return _with_labels(case, arrays, rng)
     if case.layout == "reversed":

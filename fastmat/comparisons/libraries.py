@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import fastmat
-from fastmat.comparisons import by_numpy, masked
-from fastmat.comparisons.cases import MASKED, PARAMETERS, Case
+from fastmat.comparisons import by_numpy
+from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
 Call = Callable[[], object]
@@ -19,8 +19,6 @@ Call = Callable[[], object]
 
 def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     """NumPy's way, or SciPy's where NumPy has no function, into a preallocated output."""
-    if case.op in MASKED:
-        return masked.numpy_call(case, arrays, out)
     if case.op in PARAMETERS:
         arrays = _one_dtype(case, arrays)
         function = getattr(by_numpy, case.op)
@@ -35,8 +33,6 @@ def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
 
 def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     """fastmat's way, into a preallocated output."""
-    if case.op in MASKED:
-        return masked.fastmat_call(case, arrays, out)
     function = getattr(fastmat, case.op)
     if case.op == "transpose":
         return partial(function, arrays[0], case.axes, out)
@@ -66,8 +62,6 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
         arrays = _one_dtype(case, arrays)
     tensors: list[Any] = [torch.from_numpy(array) for array in arrays]
     result = torch.from_numpy(out)
-    if case.op in MASKED:
-        return masked.torch_call(case, tensors, result)
     if case.op in PARAMETERS:
         from fastmat.comparisons import by_torch
 
@@ -102,8 +96,6 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
 
     Mean and variance are its first and second half; so are result and sum with a residual.
     """
-    if case.op in MASKED:
-        return masked.output(case, arrays)
     if case.op in PARAMETERS:
         first = arrays[1] if case.op == "logsumexp_vjp" else arrays[0]
         if case.residual:

@@ -1,23 +1,81 @@
-"""Masked fills and submatrices as NumPy and PyTorch have them, with operands that fit.
+"""Masked fills and submatrices: rows, operands, and how NumPy and PyTorch spell them.
 
-Results have to agree to the last bit: NumPy's sums are in float64 and in fastmat's order, too.
+Results have to agree to the last bit: all sums are in float64 and in fastmat's order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fastmat
-from fastmat.comparisons.cases import Case
+
+if TYPE_CHECKING:
+    from fastmat.comparisons.cases import Case
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Call = Callable[[], object]
 
 KEPT = 0.7  # share of a mask that is True
+
+# What the operations call their operands after the first.
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "masked_fill": ("mask",),
+    "masked_fill_vjp": ("mask",),
+    "mask_rows_cols": ("row_mask", "col_mask"),
+    "mask_rows_cols_vjp": ("row_mask", "col_mask"),
+    "take_submatrix": ("rows", "cols"),
+    "take_submatrix_vjp": ("rows", "cols"),
+    "put_submatrix": ("rows", "cols"),
+}
+
+
+def row(
+    op: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    extents: tuple[int, int] | None = None,
+    note: str = "",
+    quick: bool = False,
+) -> dict[str, Any]:
+    """The fields of a `Case`: the first operand is of this shape.
+
+    `extents` are how many rows and columns are taken; of a gradient, or where something is put,
+    how many there are.
+    """
+    lines = shape[-2:]
+    options: tuple[tuple[str, object], ...] = ()
+    if op == "take_submatrix" and extents:
+        lines = extents
+    elif extents:
+        options = (("extents", extents),)
+    others = (shape,) if op.startswith("masked_fill") else tuple((n,) for n in lines)
+    fields = {"group": "masks and submatrices", "op": op, "dtype": dtype, "options": options}
+    return {**fields, "shapes": (shape, *others), "note": note, "quick": quick}
+
+
+_SMALL, _HALF, _LARGE = (1024, 1024), (2048, 2048), (4096, 4096)
+
+ROWS = (
+    *(
+        row("masked_fill", dtype, shape, quick=(dtype, shape) == ("float32", _SMALL))
+        for dtype in ("float32", "float64", "uint8")
+        for shape in (_SMALL, _LARGE)
+    ),
+    row("mask_rows_cols", "float32", _SMALL),
+    row("mask_rows_cols", "float32", _LARGE),
+    row("take_submatrix", "float32", _SMALL, (512, 512), quick=True),
+    row("take_submatrix", "float32", _LARGE, _HALF),
+    row("take_submatrix", "float64", _LARGE, _HALF),
+    row("take_submatrix", "float32", (200_000, 64), (100_000, 8), note="8 columns"),
+    row("put_submatrix", "float32", _HALF, _HALF),
+    row("masked_fill_vjp", "float32", _LARGE),
+    row("mask_rows_cols_vjp", "float32", _LARGE),
+    row("take_submatrix_vjp", "float32", _HALF, _SMALL),
+)
 
 
 def operands(case: Case, arrays: Sequence[Array], rng: np.random.Generator) -> tuple[Array, ...]:
@@ -88,14 +146,15 @@ def torch_call(case: Case, tensors: Sequence[Any], out: Any) -> Call:
     rows, cols = others
     if case.op == "take_submatrix":
         return lambda: x[rows[:, None], cols]
-    accumulate = case.op == "take_submatrix_vjp"
+    if case.op == "put_submatrix":
+        return lambda: out.index_put_((rows[:, None], cols), x)
 
-    def put() -> Any:
-        if accumulate:
-            out.zero_()
-        return out.index_put_((rows[:, None], cols), x, accumulate)
+    def add() -> Any:
+        total = torch.zeros(out.shape, dtype=torch.float64)
+        total.index_put_((rows[:, None], cols), x.double(), accumulate=True)
+        return out.copy_(total)
 
-    return put
+    return add
 
 
 def _fill(out: Array, x: Array, mask: Array) -> None:
