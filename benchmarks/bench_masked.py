@@ -1,6 +1,7 @@
 """masked_fill, mask_rows_cols and their gradients. A rate counts bytes read and bytes written."""
 
-from fastmat.comparisons.cases import under_masks
+from fastmat.comparisons import moves
+from fastmat.comparisons.cases import Case
 
 from .peers import LIBRARIES, Comparison
 
@@ -13,7 +14,7 @@ class MaskedFill(Comparison):
     param_names = ("dtype", "n", "library")
 
     def case(self, dtype, n):
-        return under_masks("masked_fill", dtype, (n, n))
+        return Case(**moves.row("masked_fill", dtype, (n, n)))
 
 
 class RowsAndColumns(Comparison):
@@ -24,7 +25,7 @@ class RowsAndColumns(Comparison):
     param_names = ("dtype", "n", "library")
 
     def case(self, dtype, n):
-        return under_masks("mask_rows_cols", dtype, (n, n))
+        return Case(**moves.row("mask_rows_cols", dtype, (n, n)))
 
 
 class Gradients(Comparison):
@@ -35,4 +36,4 @@ class Gradients(Comparison):
     param_names = ("op", "n", "library")
 
     def case(self, op, n):
-        return under_masks(op, "float32", (n, n))
+        return Case(**moves.row(op, "float32", (n, n)))

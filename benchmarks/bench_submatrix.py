@@ -1,6 +1,7 @@
 """take_submatrix, put_submatrix and the gradient, with indices in random order."""
 
-from fastmat.comparisons.cases import under_masks
+from fastmat.comparisons import moves
+from fastmat.comparisons.cases import Case
 
 from .peers import LIBRARIES, Comparison
 
@@ -19,7 +20,7 @@ class Take(Comparison):
     param_names = ("dtype", "what", "library")
 
     def case(self, dtype, what):
-        return under_masks("take_submatrix", dtype, *TAKEN[what])
+        return Case(**moves.row("take_submatrix", dtype, *TAKEN[what]))
 
 
 class Put(Comparison):
@@ -30,7 +31,7 @@ class Put(Comparison):
     param_names = ("dtype", "n", "library")
 
     def case(self, dtype, n):
-        return under_masks("put_submatrix", dtype, (n, n), (n, n))
+        return Case(**moves.row("put_submatrix", dtype, (n, n), (n, n)))
 
 
 class Gradient(Comparison):
@@ -41,4 +42,4 @@ class Gradient(Comparison):
     param_names = ("dtype", "n", "library")
 
     def case(self, dtype, n):
-        return under_masks("take_submatrix_vjp", dtype, (n, n), (n // 2, n // 2))
+        return Case(**moves.row("take_submatrix_vjp", dtype, (n, n), (n // 2, n // 2)))

@@ -77,6 +77,29 @@ for at_end, dtype, m, n in itertools.product((True, False), {dtypes}, sizes, siz
     kept.clear()
 """
 
+ATTENTION = """
+rng = np.random.default_rng(0)
+sizes = [(1, 1, 1, 1), (5, 7, 3, 2), (33, 40, 17, 9), (64, 193, 8, 12), (32, 16, 4, 33)]
+for at_end, dtype, (m, n, depth, width) in itertools.product((True, False), {dtypes}, sizes):
+    shapes = (m, depth), (n, depth), (n, width), (m, width)
+    plain = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    for turned, mask in itertools.product((False, True), (None, "?", dtype)):
+        seen = None if mask is None else rng.integers(0, 2, (m, n)).astype(mask)
+        def closed(x):
+            if turned:
+                return fenced(np.ascontiguousarray(x.T), at_end).T
+            return fenced(x, at_end)
+        q, k, v, g = map(closed, plain)
+        given = None if seen is None else closed(seen)
+        out, logs = fm.scaled_dot_product_attention(
+            q, k, v, given, out=fenced(np.zeros((m, width), dtype), at_end), return_stats=True)
+        expected = fm.scaled_dot_product_attention(*plain[:3], seen)
+        assert np.array_equal(out, expected)
+        places = tuple(fenced(np.zeros_like(x), at_end) for x in plain[:3])
+        fm.scaled_dot_product_attention_vjp(g, q, k, v, out, logs, given, out=places)
+        kept.clear()
+"""
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="closes pages as Linux does")
 
 
@@ -105,3 +128,8 @@ def test_products(dtypes, sizes):
 @pytest.mark.parametrize("dtypes", ["i1 i2", "f4 f8", "c16"])
 def test_transposes(dtypes):
     assert run(TRANSPOSES.format(dtypes=dtypes.split())) == (0, "")
+
+
+@pytest.mark.parametrize("dtypes", ["f4 f8", "f2"])
+def test_attention(dtypes):
+    assert run(ATTENTION.format(dtypes=dtypes.split())) == (0, "")

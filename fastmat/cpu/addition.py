@@ -15,7 +15,7 @@ def add_types(t):
     return reads(t, 5), reads(t, 5), writes(t, 5)
 
 
-@kernel(add_types, FLOATS)
+@kernel(add_types, FLOATS, from_python=True)
 def add(
     x,  # in (o, i, p, r, q), not empty
     y,  # in (o, i, p, r, q)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from numba import types
 
 from fastmat.core.inline import always_inlined, inlined
@@ -50,8 +51,11 @@ def _combine_statistics(args, slot, index):
         count, middle, total = 0.0, 0.0, 0.0
         for piece in range(found.shape[2]):
             here = found[0, g, piece], found[1, g, piece]
-            middle, total = combined(kind, count, middle, total, found[2, g, piece], *here)
-            count += found[2, g, piece]
+            if found[2, g, piece] > 0:
+                middle, total = combined(kind, count, middle, total, found[2, g, piece], *here)
+                count += found[2, g, piece]
+        if count == 0:
+            middle = total = np.nan
         o, i = g // center.shape[1], g % center.shape[1]
         center[o, i, 0, 0, 0], spread[o, i, 0, 0, 0] = middle, total
 

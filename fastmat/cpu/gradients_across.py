@@ -23,6 +23,16 @@ from fastmat.cpu.derivatives import (
 from fastmat.cpu.groups import FLOATS, is_extreme, threads_for
 from fastmat.cpu.kinds import CENTERED, GIVEN, OF_LARGEST
 from fastmat.cpu.lines import across, finish_stores, is_streamed, own
+from fastmat.cpu.masks import (
+    add_counts,
+    erased,
+    keep_count,
+    lane_counts,
+    mask_block,
+    of_lane,
+    room_for_counts,
+    room_for_masks,
+)
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.simd_lanes import multiply_lines, scale_lines, subtract_lines, sum_pairs
@@ -41,14 +51,24 @@ def sums_across(
     kind,  # what the gradient is of
 ):
     """The two sums of each group."""
+    find_sums((cotangent, x, None, weight, center, factor), first, second, None, kind)
+
+
+@always_inlined
+def find_sums(arrays, first, second, count, kind):
+    """The same, and how many numbers of each group a mask keeps, if there is one."""
+    x, mask = arrays[1], arrays[2]
     inner, groups = x.shape[1], x.shape[0] * x.shape[1]
     pieces = ceil_div(x.size // groups, BLOCK_LINES)
     blocks, threads = x.shape[0] * ceil_div(inner, LANES), threads_for(x)
     found = scratch((2, groups, pieces), types.float64)
     buffers = scratch((threads, 2, BLOCK_LINES * LANES), sum_dtype(x.dtype))
-    args = (cotangent, x, weight, center, factor, kind, found, buffers)
+    room = room_for_masks(mask, threads, BLOCK_LINES * LANES, types.uint8)
+    counts = room_for_counts(mask, groups, pieces)
+    args = (arrays, kind, found, counts, buffers, room)
     parallel_for(_sum_blocks, blocks * pieces, threads, args)
     add_pieces(found, first, second, threads)
+    add_counts(counts, count)
 
 
 @kernel(write_types, FLOATS)
@@ -64,11 +84,18 @@ def write_across(
     kind,  # what the gradient is of
 ):
     """The gradient by x, of known shift and slope."""
+    write_all((cotangent, x, None, weight, out), (center, factor, shift, slope), kind)
+
+
+@always_inlined
+def write_all(arrays, statistics, kind):
+    """The same of numbers with a mask."""
+    x, mask = arrays[1], arrays[2]
     pieces = ceil_div(x.size // (x.shape[0] * x.shape[1]), BLOCK_LINES)
     blocks, threads = x.shape[0] * ceil_div(x.shape[1], LANES), threads_for(x)
     buffers = scratch((threads, 2, BLOCK_LINES * LANES), sum_dtype(x.dtype))
-    statistics = center, factor, shift, slope
-    args = (cotangent, x, weight, statistics, out, kind, pieces, buffers)
+    room = room_for_masks(mask, threads, BLOCK_LINES * LANES, types.uint8)
+    args = (arrays, statistics, kind, pieces, buffers, room)
     parallel_for(_write_blocks, blocks * pieces, threads, args)
 
 
@@ -86,6 +113,14 @@ def gradient_across(
     eps,  # the least norm that is divided by
 ):
     """The gradients by x, weight and bias, of groups of which a block stays in the L2 cache."""
+    arrays = cotangent, x, None, weight, center, factor, out
+    find_gradients(arrays, by_weight, by_bias, kind, eps)
+
+
+@always_inlined
+def find_gradients(arrays, by_weight, by_bias, kind, eps):
+    """The same of numbers with a mask, which then are not wanted by weight and bias."""
+    x, mask = arrays[1], arrays[2]
     n = x.shape[2] * x.shape[3] * x.shape[4]
     blocks, threads = x.shape[0] * ceil_div(x.shape[1], LANES), threads_for(x)
     several, room = max(1, TASK // (n * LANES)), 0
@@ -95,8 +130,8 @@ def gradient_across(
     parts = scratch((2, tasks, by_weight.size), types.float64)
     sums = scratch((threads, 2, room), types.float64)
     buffers = scratch((threads, 2, n * LANES), sum_dtype(x.dtype))
-    arrays = cotangent, x, weight, center, factor, out
-    args = (arrays, kind, eps, parts, sums, several, buffers)
+    room = room_for_masks(mask, threads, n * LANES, types.uint8)
+    args = (arrays, kind, eps, parts, sums, several, buffers, room)
     parallel_for(_blocks, tasks, threads, args)
     if by_weight.size:
         add_parts(parts, by_bias, by_weight, threads)
@@ -104,7 +139,7 @@ def gradient_across(
 
 @task
 def _sum_blocks(args, slot, index):
-    cotangent, x, weight, center, factor, kind, found, buffers = args
+    (cotangent, x, mask, weight, center, factor), kind, found, counts, buffers, room = args
     pieces = found.shape[2]
     first = index % pieces * BLOCK_LINES
     o, i, width = place(x, index // pieces)
@@ -123,17 +158,22 @@ def _sum_blocks(args, slot, index):
     by_line = scratch(lines, g.dtype)
     _load_weights(x.shape, weight, at, by_line)
     _multiply(x.shape, weight, at, g, by_line)
+    kept = mask_block(mask, x.shape, at, room, slot)
+    _erase_both(kept, g, numbers, lines)
+    n = lane_counts(kept, lines)
     sums = part(statistics, 2, 4, 0, LANES)
     _sum_groups(kind, g, numbers, lines, across(center, o, i, 0, 0, 0), sums)
     for k in range(width):
         group = o * x.shape[1] + i + k
         found[0, group, index % pieces] = sums[0, k]
         found[1, group, index % pieces] = sums[1, k]
+        keep_count(counts, group, index % pieces, of_lane(n, k))
 
 
 @task
 def _write_blocks(args, slot, index):
-    cotangent, x, weight, (center, factor, shift, slope), out, kind, pieces, buffers = args
+    arrays, (center, factor, shift, slope), kind, pieces, buffers, room = args
+    cotangent, x, mask, weight, out = arrays
     first = index % pieces * BLOCK_LINES
     o, i, width = place(x, index // pieces)
     lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
@@ -150,13 +190,16 @@ def _write_blocks(args, slot, index):
     _load_weights(x.shape, weight, at, by_line)
     _multiply(x.shape, weight, at, g, by_line)
     _finish_block(kind, g, numbers, lines, statistics, parameters)
+    kept = mask_block(mask, x.shape, at, room, slot)
+    erased(kept, part(g, 0, lines * LANES), narrow(0, g.dtype))
     store_block(g, out, *at, is_streamed(out))
     finish_stores(out)
 
 
 @task
 def _blocks(args, slot, index):
-    (cotangent, x, weight, center, factor, out), kind, eps, parts, sums, several, buffers = args
+    arrays, kind, eps, parts, sums, several, buffers, room = args
+    cotangent, x, mask, weight, center, factor, out = arrays
     n = x.shape[2] * x.shape[3] * x.shape[4]
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     g, numbers = own(buffers, slot, 0), own(buffers, slot, 1)
@@ -178,9 +221,12 @@ def _blocks(args, slot, index):
             by_bias[j] += np.float64(g[j])
             by_weight[j] += np.float64(g[j]) * np.float64(numbers[j])
         _multiply(x.shape, weight, at, g, by_line)
+        kept = mask_block(mask, x.shape, at, room, slot)
+        _erase_both(kept, g, numbers, n)
         _sum_groups(kind, g, numbers, n, across(center, o, i, 0, 0, 0), flow)
-        _find_flow(kind, flow, statistics, n, eps)
+        _find_flow(kind, flow, statistics, lane_counts(kept, n), eps)
         _finish_block(kind, g, numbers, n, statistics, parameters)
+        erased(kept, part(g, 0, n * LANES), narrow(0, g.dtype))
         store_block(g, out, *at, is_streamed(out))
     alike = parts.shape[2] == 1
     for j in range(parts.shape[2]):
@@ -196,17 +242,18 @@ def _find_flow(
     kind,
     flow,  # inout (2, LANES): the two sums, then shift and slope
     statistics,  # in (2 or more, LANES): center, factor
-    n,
+    n,  # how many numbers, of all groups or in (LANES,)
     eps,
 ):
     """`flowing_back` each, in SIMD for the most common kind."""
     if kind == CENTERED:
         for row in range(2):
             for k in range(LANES):
-                flow[row, k] /= n
+                flow[row, k] /= of_lane(n, k)
     else:
         for k in range(LANES):
-            found = flowing_back(kind, flow[0, k], flow[1, k], n, statistics[1, k], eps)
+            sums = flow[0, k], flow[1, k]
+            found = flowing_back(kind, *sums, of_lane(n, k), statistics[1, k], eps)
             flow[0, k], flow[1, k] = found
 
 
@@ -329,6 +376,13 @@ def _multiply(
         row = part(block, j * LANES, (j + 1) * LANES).ctypes.data
         multiply_lines(block.dtype, row, 1, lanes.ctypes.data, False)
         p, r, q = next_place(shape, p, r, q)
+
+
+@always_inlined
+def _erase_both(kept, g, numbers, lines):
+    """What is masked counts for nothing in the sums."""
+    erased(kept, part(g, 0, lines * LANES), narrow(0, g.dtype))
+    erased(kept, part(numbers, 0, lines * LANES), narrow(0, numbers.dtype))
 
 
 @always_inlined

@@ -23,6 +23,16 @@ from fastmat.cpu.derivatives import (
 from fastmat.cpu.groups import FLOATS, chunk, chunks, is_extreme, threads_for
 from fastmat.cpu.kinds import GIVEN, OF_LARGEST
 from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
+from fastmat.cpu.masks import (
+    add_counts,
+    counted,
+    erased,
+    if_kept,
+    keep_count,
+    loaded_where,
+    mask_chunk,
+    room_for_counts,
+)
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.views import part
@@ -40,14 +50,23 @@ def sums_along(
     kind,  # what the gradient is of
 ):
     """The two sums of each group."""
+    find_sums((cotangent, x, None, weight, center, factor), first, second, None, kind)
+
+
+@always_inlined
+def find_sums(arrays, first, second, count, kind):
+    """The same, and how many numbers of each group a mask keeps, if there is one."""
+    x, mask = arrays[1], arrays[2]
     groups = x.shape[0] * x.shape[1]
     threads, pieces = threads_for(x), ceil_div(chunks(x), PIECE)
     several = max(1, TASK * pieces * groups // x.size)
     found = scratch((2, groups, pieces), types.float64)
+    kept = room_for_counts(mask, groups, pieces)
     buffers = scratch((threads, 3, CHUNK), sum_dtype(x.dtype))
-    args = (cotangent, x, weight, center, factor, kind, found, several, buffers)
+    args = (arrays, kind, found, kept, several, buffers)
     parallel_for(_sum_pieces, ceil_div(groups * pieces, several), threads, args)
     add_pieces(found, first, second, threads)
+    add_counts(kept, count)
 
 
 @kernel(write_both_types, FLOATS)
@@ -86,11 +105,17 @@ def write_along(
     kind,  # what the gradient is of
 ):
     """The gradient by x, of known shift and slope."""
+    write_all((cotangent, x, None, weight, out), (center, factor, shift, slope), kind)
+
+
+@always_inlined
+def write_all(arrays, statistics, kind):
+    """The same of numbers with a mask."""
+    x = arrays[1]
     groups, count, threads = x.shape[0] * x.shape[1], chunks(x), threads_for(x)
     several = max(1, TASK * groups * count // x.size)
     buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
-    statistics = center, factor, shift, slope
-    args = (cotangent, x, weight, statistics, out, kind, count, several, buffers)
+    args = (arrays, statistics, kind, count, several, buffers)
     parallel_for(_write_pieces, ceil_div(groups * count, several), threads, args)
 
 
@@ -108,6 +133,14 @@ def gradient_along(
     eps,  # the least norm that is divided by
 ):
     """The gradients by x, weight and bias, of groups that stay in the L2 cache."""
+    arrays = cotangent, x, None, weight, center, factor, out
+    find_gradients(arrays, by_weight, by_bias, kind, eps)
+
+
+@always_inlined
+def find_gradients(arrays, by_weight, by_bias, kind, eps):
+    """The same of numbers with a mask."""
+    x = arrays[1]
     groups, threads, places = x.shape[0] * x.shape[1], threads_for(x), by_weight.size
     several = max(1, TASK * groups // x.size)
     if places:
@@ -115,7 +148,6 @@ def gradient_along(
     tasks = ceil_div(groups, several)
     parts = scratch((2, tasks, places), types.float64)
     buffers = scratch((threads, 4, CHUNK), sum_dtype(x.dtype))
-    arrays = cotangent, x, weight, center, factor, out
     parallel_for(_groups, tasks, threads, (arrays, kind, eps, parts, several, buffers))
     if places:
         add_parts(parts, by_bias, by_weight, threads)
@@ -123,23 +155,27 @@ def gradient_along(
 
 @task
 def _sum_pieces(args, slot, index):
-    cotangent, x, weight, center, factor, kind, found, several, buffers = args
+    (cotangent, x, mask, weight, center, factor), kind, found, count, several, buffers = args
     groups, pieces = found.shape[1:]
     for number in range(index * several, min((index + 1) * several, groups * pieces)):
         group, piece = number // pieces, number % pieces
         o, i = group // x.shape[1], group % x.shape[1]
-        total, total2 = 0.0, 0.0
+        total, total2, n = 0.0, 0.0, 0
         for c in range(piece * PIECE, min((piece + 1) * PIECE, chunks(x))):
-            g = loaded(chunk(cotangent, o, i, c, x.shape), own(buffers, slot, 0))
-            numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))
-            w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 2))
+            kept = mask_chunk(mask, o, i, c, x.shape)
             middle, scale = chunk(center, o, i, c, x.shape), chunk(factor, o, i, c, x.shape)
+            g, numbers = _kept(cotangent, x, kept, o, i, c, kind, middle[0], buffers, slot)
+            w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 2))
             if middle.shape[0] > 1:
-                sums = _standardized_sums(g, numbers, w[0], middle, scale)
+                sums = _standardized_sums(kept, g, numbers, w[0], middle, scale)
             else:
                 sums = _sums(kind, g, numbers, w, middle[0], scale[0])
             total += sums[0]
             total2 += sums[1]
+            n += counted(kept, numbers.shape[0])
+        keep_count(count, group, piece, n)
+        if n == 0:  # center and factor are NaN
+            total = total2 = 0.0
         found[0, group, piece], found[1, group, piece] = total, total2
 
 
@@ -158,7 +194,7 @@ def _write_columns(args, slot, c):
             numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))
             _add(g, numbers, middle, scale, by_weight, by_bias)
             _write_chunk(
-                cotangent, x, weight, out, o, i, c, kind, middle, scale, flow, buffers, slot
+                cotangent, x, None, weight, out, o, i, c, kind, middle, scale, flow, buffers, slot
             )
     for total, found in ((by_weight, by_both[0]), (by_bias, by_both[1])):
         target = chunk(found, 0, 0, c, x.shape)
@@ -177,31 +213,31 @@ def _add(g, x, center, factor, by_weight, by_bias):
 
 @task
 def _write_pieces(args, slot, index):
-    cotangent, x, weight, (center, factor, shift, slope), out, kind, count, several, buffers = args
+    arrays, (center, factor, shift, slope), kind, count, several, buffers = args
+    cotangent, x, mask, weight, out = arrays
     groups = x.shape[0] * x.shape[1]
     for number in range(index * several, min((index + 1) * several, groups * count)):
         group, c = number // count, number % count
         o, i = group // x.shape[1], group % x.shape[1]
         flow = shift[o, i, 0, 0, 0], slope[o, i, 0, 0, 0]
         middle, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
-        _write_chunk(cotangent, x, weight, out, o, i, c, kind, middle, scale, flow, buffers, slot)
+        _write_chunk(*arrays, o, i, c, kind, middle, scale, flow, buffers, slot)
     finish_stores(out)
 
 
 @task
 def _groups(args, slot, index):
-    (cotangent, x, weight, center, factor, out), kind, eps, parts, several, buffers = args
-    n = x.shape[2] * x.shape[3] * x.shape[4]
+    (cotangent, x, mask, weight, center, factor, out), kind, eps, parts, several, buffers = args
     by_bias, by_weight = own(parts, 0, index), own(parts, 1, index)
     for j in range(by_bias.shape[0]):
         by_bias[j] = by_weight[j] = 0
     for group in range(index * several, min((index + 1) * several, x.shape[0] * x.shape[1])):
         o, i = group // x.shape[1], group % x.shape[1]
         middle, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
-        first, second = 0.0, 0.0
+        first, second, n = 0.0, 0.0, 0
         for c in range(chunks(x)):
-            g = loaded(chunk(cotangent, o, i, c, x.shape), own(buffers, slot, 0))
-            numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))
+            kept = mask_chunk(mask, o, i, c, x.shape)
+            g, numbers = _kept(cotangent, x, kept, o, i, c, kind, middle, buffers, slot)
             w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 2))
             if by_bias.shape[0] == 0:
                 sums = _sums(kind, g, numbers, w, middle, scale)
@@ -212,11 +248,21 @@ def _groups(args, slot, index):
                 sums = _sums_kept(g, numbers, w, middle, scale, bias_part, weight_part)
             first += sums[0]
             second += sums[1]
+            n += counted(kept, numbers.shape[0])
         flow = flowing_back(kind, first, second, n, scale, eps)
         for c in range(chunks(x)):
-            arrays = cotangent, x, weight, out
+            arrays = cotangent, x, mask, weight, out
             _write_chunk(*arrays, o, i, c, kind, middle, scale, flow, buffers, slot)
     finish_stores(out)
+
+
+@always_inlined
+def _kept(cotangent, x, kept, o, i, c, kind, center, buffers, slot):
+    """Cotangent and numbers of a chunk; what is masked counts for nothing in the sums."""
+    one, other = own(buffers, slot, 0), own(buffers, slot, 1)
+    middle = narrow(center if is_linear(kind) else 0.0, other.dtype)
+    g = loaded_where(kept, chunk(cotangent, o, i, c, x.shape), one, narrow(0, one.dtype))
+    return g, loaded_where(kept, chunk(x, o, i, c, x.shape), other, middle)
 
 
 @inlined
@@ -267,6 +313,7 @@ def _weighted_sums(g, x, w, center):
 
 @reducing
 def _standardized_sums(
+    kept,  # in (n,) or (1,), or None
     g,  # in (n,)
     x,  # in (n,)
     w,
@@ -277,7 +324,7 @@ def _standardized_sums(
     for j in range(g.shape[0]):
         share = np.float64(g[j]) * w
         first += share
-        second += share * (np.float64(x[j]) - center[j]) * factor[j]
+        second += if_kept(kept, j, share * (np.float64(x[j]) - center[j]) * factor[j])
     return first, second
 
 
@@ -316,7 +363,9 @@ def _weighted_sums_kept(g, x, w, center, factor, by_bias, by_weight):
 
 
 @always_inlined
-def _write_chunk(cotangent, x, weight, out, o, i, c, kind, center, factor, flow, buffers, slot):
+def _write_chunk(
+    cotangent, x, mask, weight, out, o, i, c, kind, center, factor, flow, buffers, slot
+):
     """The gradient by one chunk of a group."""
     g = loaded(chunk(cotangent, o, i, c, x.shape), own(buffers, slot, 0))
     numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))
@@ -338,6 +387,7 @@ def _write_chunk(cotangent, x, weight, out, o, i, c, kind, center, factor, flow,
             number = np.float64(g[j]), np.float64(numbers[j])
             found = signed_gradient(kind, *number, center, factor, flow[1])
             result[j] = narrow(found, result.dtype)
+    erased(mask_chunk(mask, o, i, c, x.shape), result, narrow(0, result.dtype))
     store(result, chunk(out, o, i, c, x.shape), is_streamed(out))
 
 

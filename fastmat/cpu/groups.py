@@ -6,7 +6,7 @@ from numba import types
 
 from fastmat.core.compile import reads, writes
 from fastmat.core.inline import always_inlined, inlined
-from fastmat.core.mathfn import accumulator
+from fastmat.core.mathfn import accumulator, boolean
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import CHUNK, FUSED, FUSED_LINES, LARGE, SERIAL, SHORT
@@ -51,6 +51,11 @@ def affine_types(t):
 def softmax_types(t):
     """Argument types of the kernels of softmax."""
     return reads(t, 5), writes(t, 5), types.intp
+
+
+def with_mask(signature, after=1):
+    """The argument types with that of a mask after the first, or so many."""
+    return lambda t: (*signature(t)[:after], reads(boolean, 5), *signature(t)[after:])
 
 
 @inlined

@@ -8,7 +8,6 @@ from numba import types
 from fastmat.core.compile import kernel
 from fastmat.core.inline import always_inlined, inlined
 from fastmat.core.mathfn import narrow
-from fastmat.cpu.activations import mapped
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import BLOCK_LINES, LANES, TASK
 from fastmat.cpu.blocks import (
@@ -31,6 +30,7 @@ from fastmat.cpu.groups import (
 )
 from fastmat.cpu.kinds import MEAN_SPREAD
 from fastmat.cpu.lines import across, finish_stores, is_streamed, own
+from fastmat.cpu.masks import map_kept, mask_block, mask_of_line, room_for_masks
 from fastmat.cpu.moments_across import of_block
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
@@ -73,13 +73,13 @@ def affine_across(
     factor,  # in (o, i, 1, 1, 1)
 ):
     """Normalize groups by given statistics."""
-    _write((x, weight, bias, out), (center, factor), None)
+    write_all((x, None, weight, bias, out), (center, factor), None)
 
 
 @kernel(with_map(affine_types), FLOATS)
 def affine_and_map_across(x, weight, bias, out, center, factor, activation):
     """The same, and apply a map."""
-    _write((x, weight, bias, out), (center, factor), activation)
+    write_all((x, None, weight, bias, out), (center, factor), activation)
 
 
 @always_inlined
@@ -93,13 +93,14 @@ def _normalize(arrays, statistics, how, activation):
 
 
 @always_inlined
-def _write(arrays, statistics, activation):
+def write_all(arrays, statistics, activation):
+    """Normalize numbers with a mask, or None, by given statistics."""
     x = arrays[0]
     pieces = ceil_div(x.shape[2] * x.shape[3] * x.shape[4], BLOCK_LINES)
     blocks, threads = x.shape[0] * ceil_div(x.shape[1], LANES), threads_for(x)
-    room = BLOCK_LINES * (LANES + 2) + WORK
-    buffers = scratch((threads, 1, room), sum_dtype(x.dtype))
-    args = (arrays, statistics, pieces, activation, buffers)
+    buffers = scratch((threads, 1, BLOCK_LINES * (LANES + 2) + WORK), sum_dtype(x.dtype))
+    room = room_for_masks(arrays[1], threads, BLOCK_LINES * LANES, types.uint8)
+    args = (arrays, statistics, pieces, activation, buffers, room)
     parallel_for(_write_blocks, blocks * pieces, threads, args)
 
 
@@ -124,7 +125,7 @@ def _blocks(args, slot, index):
             for k in range(width):
                 center[o, i + k, 0, 0, 0], factor[o, i + k, 0, 0, 0] = centers[k], factors[k]
         normalize_block(x, weight, bias, o, i, width, 0, n, centers, factors, numbers, alike)
-        _map_block(activation, numbers, n, width)
+        _map_block(activation, None, numbers, n, width)
         store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
     finish_stores(out)
 
@@ -147,7 +148,7 @@ def find_factors(
 
 @task
 def _write_blocks(args, slot, index):
-    (x, weight, bias, out), (center, factor), pieces, activation, buffers = args
+    (x, mask, weight, bias, out), (center, factor), pieces, activation, buffers, room = args
     first = index % pieces * BLOCK_LINES
     o, i, width = place(x, index // pieces)
     lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
@@ -158,7 +159,8 @@ def _write_blocks(args, slot, index):
     numbers = own(buffers, slot, 0)
     at = o, i, width, first, lines
     source, target = in_place(x, o, i, width, first), in_place(out, o, i, width, first)
-    if source and target and not activation and not _is_exact(weight, factors):
+    kept = mask_block(mask, x.shape, at, room, slot)
+    if source and target and not (activation or kept is not None or _is_exact(weight, factors)):
         rows = source, x.strides[4], target, out.strides[4]
         past = is_streamed(out) and (target | out.strides[4]) % PART == 0
         _load_parameters(x.shape, weight, bias, at, numbers)
@@ -166,19 +168,20 @@ def _write_blocks(args, slot, index):
     else:
         load_block(x, *at, numbers)
         normalize_block(x, weight, bias, *at, centers, factors, numbers, False)
-        _map_block(activation, numbers, lines, width)
+        _map_block(activation, kept, numbers, lines, width)
         store_block(numbers, out, *at, is_streamed(out))
     finish_stores(out)
 
 
 @always_inlined
-def _map_block(activation, block, lines, width):
+def _map_block(activation, kept, block, lines, width):
     """Apply a map to the groups that are there: a user's function must not see any others."""
     if width == LANES:
-        mapped(activation, part(block, 0, lines * LANES))
+        map_kept(activation, kept, part(block, 0, lines * LANES))
     else:
         for j in range(lines):
-            mapped(activation, part(block, j * LANES, j * LANES + width))
+            of_line = mask_of_line(kept, j, width)
+            map_kept(activation, of_line, part(block, j * LANES, j * LANES + width))
 
 
 @always_inlined

@@ -5,7 +5,6 @@ import numpy as np
 from fastmat.core.compile import kernel
 from fastmat.core.inline import always_inlined
 from fastmat.core.mathfn import narrow
-from fastmat.cpu.activations import mapped
 from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import CHUNK, TASK
 from fastmat.cpu.groups import (
@@ -21,6 +20,7 @@ from fastmat.cpu.groups import (
     with_map,
 )
 from fastmat.cpu.lines import finish_stores, is_streamed, loaded, own, store
+from fastmat.cpu.masks import map_kept, mask_chunk
 from fastmat.cpu.moments_along import of_chunks
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
@@ -60,13 +60,13 @@ def affine_along(
     factor,  # in (o, i, 1, 1, 1)
 ):
     """Normalize groups by given statistics."""
-    _write((x, weight, bias, out), (center, factor), None)
+    write_all((x, None, weight, bias, out), (center, factor), None)
 
 
 @kernel(with_map(affine_types), FLOATS)
 def affine_and_map_along(x, weight, bias, out, center, factor, activation):
     """The same, and apply a map."""
-    _write((x, weight, bias, out), (center, factor), activation)
+    write_all((x, None, weight, bias, out), (center, factor), activation)
 
 
 @always_inlined
@@ -80,7 +80,8 @@ def _normalize(arrays, statistics, how, activation):
 
 
 @always_inlined
-def _write(arrays, statistics, activation):
+def write_all(arrays, statistics, activation):
+    """Normalize numbers with a mask, or None, by given statistics."""
     x = arrays[0]
     groups, count, threads = x.shape[0] * x.shape[1], chunks(x), threads_for(x)
     several = max(1, TASK * groups * count // x.size)
@@ -95,36 +96,40 @@ def _groups(args, slot, index):
     count = chunks(x)
     for g in range(index * several, min((index + 1) * several, x.shape[0] * x.shape[1])):
         o, i = g // x.shape[1], g % x.shape[1]
-        mean, spread, n = of_chunks(x, o, i, 0, count, kind, own(buffers, slot, 0))
+        mean, spread, n = of_chunks(x, None, o, i, 0, count, kind, own(buffers, slot, 0))
         scale = factor_of(spread, n, rule, eps)
         if is_kept(center, x):
             center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0] = mean, scale
         for c in range(count):
-            _write_chunk(x, weight, bias, out, o, i, c, mean, scale, activation, buffers, slot)
+            arrays = x, None, weight, bias, out
+            _write_chunk(arrays, o, i, c, mean, scale, activation, buffers, slot)
     finish_stores(out)
 
 
 @task
 def _write_pieces(args, slot, index):
-    (x, weight, bias, out), (center, factor), count, activation, several, buffers = args
+    arrays, (center, factor), count, activation, several, buffers = args
+    x, out = arrays[0], arrays[4]
     groups = x.shape[0] * x.shape[1]
     for number in range(index * several, min((index + 1) * several, groups * count)):
         g, c = number // count, number % count
         o, i = g // x.shape[1], g % x.shape[1]
         mean, scale = center[o, i, 0, 0, 0], factor[o, i, 0, 0, 0]
-        _write_chunk(x, weight, bias, out, o, i, c, mean, scale, activation, buffers, slot)
+        _write_chunk(arrays, o, i, c, mean, scale, activation, buffers, slot)
     finish_stores(out)
 
 
 @always_inlined
-def _write_chunk(x, weight, bias, out, o, i, c, center, factor, activation, buffers, slot):
+def _write_chunk(arrays, o, i, c, center, factor, activation, buffers, slot):
     """Normalize one chunk of a group."""
+    x, mask, weight, bias, out = arrays
     numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 0))
     w = loaded(chunk(weight, o, i, c, x.shape), own(buffers, slot, 1))
     b = loaded(chunk(bias, o, i, c, x.shape), own(buffers, slot, 2))
     result = part(own(buffers, slot, 3), 0, numbers.shape[0])
     _normalize_line(numbers, center, factor, w, b, result)
-    mapped(activation, result)
+    kept = mask_chunk(mask, o, i, c, x.shape)
+    map_kept(activation, kept, result)
     store(result, chunk(out, o, i, c, x.shape), is_streamed(out))
 
 

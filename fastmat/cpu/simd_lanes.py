@@ -189,6 +189,35 @@ def sum_deviations(
 
 
 @intrinsic
+def sum_kept_deviations(
+    typingctx,
+    element,  # dtype of the block
+    block,  # in (lines, LANES)
+    kept,  # in (lines, LANES), 1 or 0
+    lines,
+    center,  # in (LANES,), float64
+    total,  # out (LANES,), float64
+    squares,  # out (LANES,), float64
+):
+    """The same of the numbers that are kept: blocks as `sum_pairs` takes them."""
+
+    def codegen(context, builder, signature, args):
+        def step(numbers, center, sums):
+            apart = builder.fmul(builder.fsub(numbers[0], center), numbers[1])
+            squares = multiply_add_vectors(builder, False, apart, apart, sums[1])
+            return [builder.fadd(sums[0], apart), squares]
+
+        _, block, kept, lines, center, total, squares = args
+        scalar = context.get_value_type(element.dtype)
+        row = ir.Constant(i64, LANES * _size(scalar))
+        blocks = [(block, row), (kept, row)]
+        _accumulate(builder, scalar, blocks, lines, center, [total, squares], step)
+        return context.get_dummy_value()
+
+    return types.void(element, *[types.intp] * 6), codegen
+
+
+@intrinsic
 def sum_pairs(
     typingctx,
     element,  # dtype of the blocks

@@ -13,9 +13,10 @@ from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_reductions import BLOCK_LINES, FUSED_LINES, LANES, TASK
 from fastmat.cpu.blocks import load_block, place, store_block
 from fastmat.cpu.combine import combine_sums, log_of_sum, write_logs
-from fastmat.cpu.groups import FLOATS, softmax_types, threads_for
+from fastmat.cpu.groups import FLOATS, softmax_types, threads_for, with_mask
 from fastmat.cpu.kinds import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from fastmat.cpu.lines import finish_stores, is_streamed, own
+from fastmat.cpu.masks import erased, mask_block, room_for_masks
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.views import part
@@ -28,6 +29,22 @@ def softmax_across(
     kind,  # what to compute
 ):
     """Softmax or its kin of each group."""
+    _softmax(x, None, out, kind)
+
+
+@kernel(with_mask(softmax_types), FLOATS)
+def masked_softmax_across(
+    x,  # in (o, i, p, r, q), not empty
+    mask,  # in (o, i, p, r, q) or 1 where it is alike
+    out,  # out (o, i, p, r, q), may be x; for LOGSUMEXP (o, i, 1, 1, 1)
+    kind,  # what to compute
+):
+    """The same of the numbers whose mask is True; the others count as -inf."""
+    _softmax(x, mask, out, kind)
+
+
+@always_inlined
+def _softmax(x, mask, out, kind):
     groups = x.shape[0] * x.shape[1]
     n = x.size // groups
     threads = threads_for(x)
@@ -35,31 +52,36 @@ def softmax_across(
     if n <= FUSED_LINES:
         several = max(1, TASK // (n * LANES))
         buffers = scratch((threads, 1, (n + 1) * LANES), sum_dtype(x.dtype))
-        args = (x, out, kind, several, buffers)
+        room = room_for_masks(mask, threads, n * LANES, types.uint8)
+        args = (x, mask, out, kind, several, buffers, room)
         parallel_for(_blocks, ceil_div(blocks, several), threads, args)
         return
     pieces = ceil_div(n, BLOCK_LINES)
     buffers = scratch((threads, 1, (BLOCK_LINES + 1) * LANES), sum_dtype(x.dtype))
     found = scratch((2, groups, pieces), types.float64)
-    parallel_for(_measure_blocks, blocks * pieces, threads, (x, found, buffers))
+    room = room_for_masks(mask, threads, BLOCK_LINES * LANES, types.uint8)
+    parallel_for(_measure_blocks, blocks * pieces, threads, (x, mask, found, buffers, room))
     combine_sums(found)
     if kind == LOGSUMEXP:
         write_logs(found, out)
     else:
-        args = (x, out, kind, found, buffers)
+        args = (x, mask, out, kind, found, buffers, room)
         parallel_for(_write_blocks, blocks * pieces, threads, args)
 
 
 @task
 def _blocks(args, slot, index):
-    x, out, kind, several, buffers = args
+    x, mask, out, kind, several, buffers, room = args
     n = x.shape[2] * x.shape[3] * x.shape[4]
     numbers = own(buffers, slot, 0)
     largest, total = scratch(LANES, sum_dtype(x.dtype)), scratch(LANES, types.float64)
     blocks = x.shape[0] * ceil_div(x.shape[1], LANES)
     for block in range(index * several, min((index + 1) * several, blocks)):
         o, i, width = place(x, block)
-        load_block(x, o, i, width, 0, n, numbers)
+        at = o, i, width, 0, n
+        load_block(x, *at, numbers)
+        kept = mask_block(mask, x.shape, at, room, slot)
+        erased(kept, part(numbers, 0, n * LANES), narrow(-np.inf, numbers.dtype))
         _of_block(numbers, n, kind == SOFTMAX, largest, total)
         if kind == LOGSUMEXP:
             for k in range(width):
@@ -67,20 +89,24 @@ def _blocks(args, slot, index):
                 out[o, i + k, 0, 0, 0] = narrow(log, out.dtype)
             continue
         _finish_block(numbers, n, kind, largest, total, kind == SOFTMAX)
-        store_block(numbers, out, o, i, width, 0, n, is_streamed(out))
+        _erase_block(kept, numbers, n, kind, total)
+        store_block(numbers, out, *at, is_streamed(out))
     finish_stores(out)
 
 
 @task
 def _measure_blocks(args, slot, index):
-    x, found, buffers = args
+    x, mask, found, buffers, room = args
     block, piece = index // found.shape[2], index % found.shape[2]
     o, i, width = place(x, block)
     first = piece * BLOCK_LINES
     lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
     numbers = own(buffers, slot, 0)
     largest, total = scratch(LANES, sum_dtype(x.dtype)), scratch(LANES, types.float64)
-    load_block(x, o, i, width, first, lines, numbers)
+    at = o, i, width, first, lines
+    load_block(x, *at, numbers)
+    kept = mask_block(mask, x.shape, at, room, slot)
+    erased(kept, part(numbers, 0, lines * LANES), narrow(-np.inf, numbers.dtype))
     _of_block(numbers, lines, False, largest, total)
     for k in range(width):
         g = o * x.shape[1] + i + k
@@ -90,19 +116,23 @@ def _measure_blocks(args, slot, index):
 
 @task
 def _write_blocks(args, slot, index):
-    x, out, kind, found, buffers = args
+    x, mask, out, kind, found, buffers, room = args
     block, piece = index // found.shape[2], index % found.shape[2]
     o, i, width = place(x, block)
     first = piece * BLOCK_LINES
     lines = min(BLOCK_LINES, x.shape[2] * x.shape[3] * x.shape[4] - first)
     numbers = own(buffers, slot, 0)
     largest, total = scratch(LANES, sum_dtype(x.dtype)), scratch(LANES, types.float64)
-    load_block(x, o, i, width, first, lines, numbers)
+    at = o, i, width, first, lines
+    load_block(x, *at, numbers)
+    kept = mask_block(mask, x.shape, at, room, slot)
+    erased(kept, part(numbers, 0, lines * LANES), narrow(-np.inf, numbers.dtype))
     for k in range(LANES):
         g = o * x.shape[1] + i + min(k, width - 1)
         largest[k], total[k] = narrow(found[0, g, 0], largest.dtype), found[1, g, 0]
     _finish_block(numbers, lines, kind, largest, total, False)
-    store_block(numbers, out, o, i, width, first, lines, is_streamed(out))
+    _erase_block(kept, numbers, lines, kind, total)
+    store_block(numbers, out, *at, is_streamed(out))
     finish_stores(out)
 
 
@@ -148,3 +178,14 @@ def _finish_block(block, lines, kind, largest, total, kept):
                 block[j * LANES + k] = number * scale[k]
             else:
                 block[j * LANES + k] = exp(number - largest[k]) * scale[k]
+
+
+@always_inlined
+def _erase_block(kept, block, lines, kind, total):
+    """Keep the NaN of a group from what is masked."""
+    strange = False
+    for k in range(LANES):
+        strange |= not total[k] > 0
+    if strange:
+        masked = narrow(0 if kind == SOFTMAX else -np.inf, block.dtype)
+        erased(kept, part(block, 0, lines * LANES), masked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +66,9 @@ def no_weight(array: Array) -> Array:
     return no_parameters(array)[0]
 
 
-def target_of_gradient(out: Any, array: Array, cotangent: Array, others: list[Array]) -> Array:
+def target_of_gradient(
+    out: Any, array: Array, cotangent: Array, others: Sequence[Array | None]
+) -> Array:
     """Where the gradient is computed: in `out`, which may be either array, if that is possible."""
     if isinstance(out, np.ndarray) and np.may_share_memory(out, cotangent):
         return target_for(out, cotangent, (array, *others))
@@ -98,6 +101,31 @@ def gradients(
     return by_weight, by_bias
 
 
+def masked_gradients(
+    cotangent: Array,
+    array: Array,
+    mask: Array,
+    axes: Axes,
+    weight: Array,
+    statistics: tuple[Array, Array],
+    target: Array,
+    kind: int,
+    wanted: bool,
+) -> tuple[Array, Array]:
+    """The same of numbers with a mask; what it masks counts for nothing, and gets 0."""
+    by_weight, by_bias = np.zeros(weight.shape), np.zeros(weight.shape)
+    if array.size == 0:
+        return by_weight, by_bias
+    if wanted:
+        others = tuple(i for i, n in enumerate(weight.shape) if n == 1)
+        one = no_weight(array)
+        add_up(cotangent, array, others, one, statistics, by_bias, by_weight, CENTERED, mask)
+    entry = entry_of("masked_gradients", "masked_gradient", array.dtype)
+    for x, g, *rest in views_of(axes, [array, cotangent, mask, weight, *statistics], [target]):
+        entry(g, x, *rest, kind)
+    return by_weight, by_bias
+
+
 def together(
     inputs: list[Array], axes: Axes, target: Array, sums: list[Array], kind: int, eps: float = 0.0
 ) -> bool:
@@ -127,10 +155,22 @@ def add_up(
     first: Array,
     second: Array,
     kind: int,
+    mask: Array | None = None,
+    count: Array | None = None,
 ) -> None:
-    """Sums over some axes, of the cotangent and of that times what it is the gradient of."""
-    entry = entry_of("gradients", "sums", array.dtype)
-    for x, g, *rest in views_of(axes, [array, cotangent, weight, *statistics], [first, second]):
+    """Sums over some axes, of the cotangent and of that times what it is the gradient of.
+
+    With a mask, `count` becomes the numbers that they are of.
+    """
+    sums = [first, second]
+    if mask is None:
+        inputs = [array, cotangent, weight, *statistics]
+        entry = entry_of("gradients", "sums", array.dtype)
+    else:
+        inputs = [array, cotangent, mask, weight, *statistics]
+        entry = entry_of("masked_gradients", "masked_sums", array.dtype)
+        sums.append(np.zeros(first.shape) if count is None else count)
+    for x, g, *rest in views_of(axes, inputs, sums):
         entry(g, x, *rest, kind)
 
 
@@ -143,10 +183,15 @@ def write(
     flow: tuple[Array, Array],
     target: Array,
     kind: int,
+    mask: Array | None = None,
 ) -> None:
     """Write the gradient by x, of known shift and slope."""
-    entry = entry_of("gradients", "write", array.dtype)
-    inputs = [array, cotangent, weight, *statistics, *flow]
+    if mask is None:
+        inputs = [array, cotangent, weight, *statistics, *flow]
+        entry = entry_of("gradients", "write", array.dtype)
+    else:
+        inputs = [array, cotangent, mask, weight, *statistics, *flow]
+        entry = entry_of("masked_gradients", "masked_write", array.dtype)
     for x, g, *rest in views_of(axes, inputs, [target]):
         entry(g, x, *rest, kind)
 
@@ -161,26 +206,27 @@ def channel_gradients(
     own: bool,
     wanted: bool,
     groups: int = 0,
+    mask: Array | None = None,
 ) -> tuple[Array, Array]:
     """The same where the numbers of a channel share a weight: by the sums of each channel.
 
     Statistics are those of channels, over these axes. If they are of groups of channels, `groups`
-    says how many; `own` says whether they are those of x.
+    says how many; `own` says whether they are those of x, or of what a mask keeps of it.
     """
     shape = statistics[0].shape
-    first, second = np.zeros(shape), np.zeros(shape)
+    first, second, kept = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     if array.size:
         if own or wanted:
             one = no_weight(array)
-            add_up(cotangent, array, axes, one, statistics, first, second, CENTERED)
+            add_up(cotangent, array, axes, one, statistics, first, second, CENTERED, mask, kept)
         flow = np.zeros(shape), np.zeros(shape)
         if own:
             count = array.size // first.size * (shape[1] // groups if groups else 1)
-            share = weight.astype(np.float64) * (1 / count)
-            with np.errstate(invalid="ignore"):  # infinities become NaN
+            with np.errstate(divide="ignore", invalid="ignore"):  # infinities become NaN
+                share = weight.astype(np.float64) * (1 / (count if mask is None else kept))
                 flow = _of_groups(first * share, groups), _of_groups(second * share, groups)
         kind = CENTERED if own else GIVEN
-        write(cotangent, array, axes, weight, statistics, flow, target, kind)
+        write(cotangent, array, axes, weight, statistics, flow, target, kind, mask)
     return second.sum(0), first.sum(0)
 
 

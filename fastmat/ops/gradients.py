@@ -26,6 +26,7 @@ from fastmat.ops.differentiated import (
     delivered_gradients,
     gradients,
     kept_shape,
+    masked_gradients,
     no_weight,
     statistic,
     target_of_gradient,
@@ -37,6 +38,7 @@ from fastmat.ops.normalized import as_pairs, channels_of, divided, last_axes
 from fastmat.ops.statistics import (
     delivered,
     integer,
+    mask_for,
     measured,
     number,
     numbers_of,
@@ -52,6 +54,7 @@ def layer_norm_vjp(
     weight: Any = None,
     *,
     axis: Any = None,
+    mask: Any = None,
     out: Any = None,
 ) -> Gradients:
     """Gradients of `layer_norm` by x, weight and bias.
@@ -64,9 +67,10 @@ def layer_norm_vjp(
         What was normalized.
     mean, rstd
         What the normalization returned with ``return_stats=True``.
-    normalized_shape, weight, axis
+    normalized_shape, weight, axis, mask
         As they were given to it. Without a weight there are no gradients by weight and bias; if
-        there is a bias only, give ones.
+        there is a bias only, give ones. The gradient by what is masked is 0, and the cotangent
+        there counts for nothing.
     out
         Where to store the gradient by x; may be `x` or `cotangent` itself, or overlap any
         argument.
@@ -98,7 +102,8 @@ def layer_norm_vjp(
     >>> by_x.round(3)
     array([[ 0.176, -0.22 ,  0.044]])
     """
-    return _last_axes_vjp(CENTERED, cotangent, x, mean, rstd, normalized_shape, weight, axis, out)
+    arrays = cotangent, x, mean, rstd
+    return _last_axes_vjp(CENTERED, *arrays, normalized_shape, weight, axis, mask, out)
 
 
 def rms_norm_vjp(
@@ -136,7 +141,8 @@ def rms_norm_vjp(
     >>> fm.rms_norm_vjp([1.0, 0.0], x, rstd, 2).x.round(3)
     array([ 0.181, -0.136])
     """
-    found = _last_axes_vjp(SCALED, cotangent, x, None, rstd, normalized_shape, weight, axis, out)
+    arrays = cotangent, x, None, rstd
+    found = _last_axes_vjp(SCALED, *arrays, normalized_shape, weight, axis, None, out)
     return ScaleGradients(found.x, found.weight)
 
 
@@ -149,6 +155,7 @@ def _last_axes_vjp(
     normalized_shape: Any,
     weight: Any,
     axis: Any,
+    mask: Any,
     out: Any,
 ) -> Gradients:
     array = numbers_of(x)
@@ -158,8 +165,13 @@ def _last_axes_vjp(
     w, shape = weight_for(array, axes, weight, lengths), kept_shape(array, axes)
     center = np.zeros(shape) if kind == SCALED else statistic(mean, "mean", shape, shape)
     statistics = center, statistic(rstd, "rstd", shape, shape)
-    target = target_of_gradient(out, array, g, [w, *statistics])
-    found = gradients(g, array, axes, w, statistics, target, kind, weight is not None)
+    kept = None if mask is None else mask_for(mask, array)
+    target = target_of_gradient(out, array, g, [w, *statistics, kept])
+    how = axes, w, statistics, target, kind, weight is not None
+    if kept is None:
+        found = gradients(g, array, *how)
+    else:
+        found = masked_gradients(g, array, kept, *how)
     return delivered_gradients(target, out, x, weight, lengths, found)
 
 
@@ -288,6 +300,7 @@ def batch_norm_vjp(
     weight: Any = None,
     training: bool = False,
     *,
+    mask: Any = None,
     out: Any = None,
 ) -> Gradients:
     """Gradients of `batch_norm` by x, weight and bias.
@@ -298,7 +311,7 @@ def batch_norm_vjp(
         As `layer_norm_vjp`.
     mean, rstd
         ``(C,)``, what `batch_norm` returned with ``return_stats=True``.
-    weight, training
+    weight, training, mask
         As they were given to it.
 
     Returns
@@ -328,10 +341,11 @@ def batch_norm_vjp(
     kept = (1, channels, *[1] * (array.ndim - 2))
     shape = (channels,)
     statistics = statistic(mean, "mean", shape, kept), statistic(rstd, "rstd", shape, kept)
-    target = target_of_gradient(out, array, g, [w, *statistics])
+    marked = None if mask is None else mask_for(mask, array)
+    target = target_of_gradient(out, array, g, [w, *statistics, marked])
     axes = (0, *range(2, array.ndim))
-    wanted = weight is not None
-    found = channel_gradients(g, array, axes, w, statistics, target, training, wanted)
+    how = statistics, target, training, weight is not None
+    found = channel_gradients(g, array, axes, w, *how, mask=marked)
     return delivered_gradients(target, out, x, weight, shape, found)
 
 

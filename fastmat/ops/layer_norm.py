@@ -14,6 +14,7 @@ from fastmat.ops.normalized import (
     empty_statistics,
     epsilon,
     last_axes,
+    normalize_kept,
     normalized,
     parameters_for,
 )
@@ -22,6 +23,7 @@ from fastmat.ops.statistics import (
     converted,
     delivered,
     entry_of,
+    mask_for,
     number,
     numbers_of,
     target_for,
@@ -37,6 +39,7 @@ def layer_norm(
     eps: float = 1e-5,
     *,
     axis: Any = None,
+    mask: Any = None,
     residual: Any = None,
     activation: Any = None,
     out: Any = None,
@@ -61,6 +64,9 @@ def layer_norm(
     axis
         The axes to normalize over, an integer or a tuple, instead of `normalized_shape`; `weight`
         and `bias` have the lengths of these axes, in the order that they have in `x`.
+    mask
+        bool, broadcastable to `x`: True for the numbers that count. The others are no part of
+        the statistics, and 0 in the result, whatever they are.
     residual
         Added to `x` before all else, of the same shape; the sum is returned, too.
     activation
@@ -76,13 +82,13 @@ def layer_norm(
     -------
     array of the shape and dtype of `x`, or a named tuple of what was asked for: ``result``, the
     ``sum`` with a residual, and ``mean`` and ``rstd`` with `return_stats`, statistics in float64
-    with length 1 along the normalized axes
+    with length 1 along the normalized axes, NaN where all is masked
 
     Raises
     ------
     ValueError, TypeError
-        Shapes that do not fit; dtypes that are not real numbers; an activation that is neither
-        known nor compiled.
+        Shapes that do not fit; dtypes that are not real numbers; a mask that is not bool; an
+        activation that is neither known nor compiled.
 
     Notes
     -----
@@ -115,6 +121,7 @@ def layer_norm(
         (weight, bias),
         eps,
         axis,
+        mask,
         residual,
         activation,
         out,
@@ -172,6 +179,7 @@ def rms_norm(
         (weight, None),
         eps,
         axis,
+        None,
         residual,
         activation,
         out,
@@ -186,6 +194,7 @@ def _last_axes_norm(
     weight_and_bias: tuple[Any, Any],
     eps: Any,
     axis: Any,
+    mask: Any,
     residual: Any,
     activation: Any,
     out: Any,
@@ -197,13 +206,27 @@ def _last_axes_norm(
     parameters = parameters_for(array, axes, *weight_and_bias, lengths)
     eps = epsilon(array.dtype) if eps is None else number(eps, "eps")
     address = map_address(activation, array.dtype)
+    kept = None if mask is None else mask_for(mask, array)
+    if residual is None and kept is not None:
+        target = target_for(out, array, (kept, *parameters))
+        mean, rstd, *_ = normalize_kept(array, kept, axes, parameters, target, eps, address)
+        result = delivered(target, out, x)
+        return Normalized(result, mean, rstd) if return_stats else result
     if residual is None:
         found = normalized(
             x, array, axes, parameters, out, kind, MEAN_SPREAD, eps, return_stats, address
         )
         return Normalized(*found) if return_stats else found[0]
     result, total, *statistics = _sum_normalized(
-        x, array, residual, axes, parameters, out, (kind, MEAN_SPREAD, eps, address), return_stats
+        x,
+        array,
+        residual,
+        kept,
+        axes,
+        parameters,
+        out,
+        (kind, MEAN_SPREAD, eps, address),
+        return_stats,
     )
     if return_stats:
         return SumStatistics(result, total, *statistics)
@@ -214,6 +237,7 @@ def _sum_normalized(
     x: Any,
     array: Array,
     residual: Any,
+    mask: Array | None,
     axes: Axes,
     parameters: list[Array],
     out: Any,
@@ -227,10 +251,17 @@ def _sum_normalized(
     for_result, for_sum = out or (None, None)
     if for_result is not None and for_result is for_sum:
         raise ValueError("out is the same array twice; result and sum need one each")
-    target = target_for(for_result, array, (added, *parameters, for_sum))
-    total = target_for(for_sum, added, (array, *parameters, for_result))
+    target = target_for(for_result, array, (added, *parameters, for_sum, mask))
+    total = target_for(for_sum, added, (array, *parameters, for_result, mask))
     center, factor = empty_statistics(array, axes, keep)
-    if array.size:
+    if mask is not None:
+        if array.size:
+            for views in views_of(axes, [array, added], [total]):
+                entry_of("addition", "add", array.dtype)(*views)
+        _, _, eps, address = how
+        found = normalize_kept(total, mask, axes, parameters, target, eps, address)
+        center, factor = found[:2]
+    elif array.size:
         entry = entry_of("layer_norm", "normalize_sum", array.dtype)
         inputs, outputs = [array, added, *parameters], [target, total]
         for views in views_of(axes, inputs, [*outputs, center, factor]):

@@ -13,6 +13,8 @@ from fastmat.ops.groups import normalized_axes
 from fastmat.ops.statistics import (
     apply_statistics,
     delivered,
+    mask_for,
+    masked_moments,
     measured,
     no_parameters,
     number,
@@ -28,7 +30,9 @@ class Moments(NamedTuple):
     variance: Any
 
 
-def moments(x: Any, axis: Any = None, *, correction: float = 0, keepdims: bool = False) -> Any:
+def moments(
+    x: Any, axis: Any = None, *, correction: float = 0, mask: Any = None, keepdims: bool = False
+) -> Any:
     """Mean and variance, in one pass over memory.
 
     Parameters
@@ -40,6 +44,9 @@ def moments(x: Any, axis: Any = None, *, correction: float = 0, keepdims: bool =
     correction
         What is subtracted from the number of values before the sum of squares is divided by it:
         0 for the population's variance, 1 for the unbiased one of a sample.
+    mask
+        bool, broadcastable to `x`: True for the numbers that count, as in ``where=`` of
+        `numpy.mean`. Of groups without such a number, mean and variance are NaN.
     keepdims
         Whether reduced axes stay, with length 1.
 
@@ -50,7 +57,8 @@ def moments(x: Any, axis: Any = None, *, correction: float = 0, keepdims: bool =
     Raises
     ------
     ValueError, TypeError
-        Axes out of range, or named twice; dtypes that are not numbers.
+        Axes out of range, or named twice; dtypes that are not numbers; a mask that is not bool,
+        or does not broadcast to `x`.
 
     Notes
     -----
@@ -71,12 +79,15 @@ def moments(x: Any, axis: Any = None, *, correction: float = 0, keepdims: bool =
     >>> import fastmat as fm
     >>> fm.moments(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     Moments(mean=array([2., 4.]), variance=array([1., 4.]))
+    >>> fm.moments([1.0, 3.0, np.nan], mask=[True, True, False])
+    Moments(mean=2.0, variance=1.0)
     """
     array = numbers_of(x, complex_too=True)
     axes = normalized_axes(axis, array.ndim)
-    mean, total, count = _measured(array, axes)
+    kept = None if mask is None else mask_for(mask, array)
+    mean, total, count = _measured(array, axes, kept)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = total / max(count - number(correction, "correction"), 0)
+        variance = total / np.maximum(count - number(correction, "correction"), 0)
     if not keepdims:
         shape = [n for i, n in enumerate(array.shape) if i not in axes]
         mean, variance = mean.reshape(shape), variance.reshape(shape)
@@ -127,11 +138,14 @@ def standardize(x: Any, axis: Any = None, *, correction: float = 0, out: Any = N
     return delivered(target, out, x)
 
 
-def _measured(array: Array, axes: tuple[int, ...]) -> tuple[Array, Array, int]:
+def _measured(
+    array: Array, axes: tuple[int, ...], mask: Array | None = None
+) -> tuple[Array, Array, Any]:
     """Mean, sum of squares of deviations from it, and how many numbers they are of."""
-    count = math.prod(array.shape[i] for i in axes)
-    if array.dtype.kind != "c":
-        return *measured(array, axes, MOMENTS), count
-    real, real_total = measured(array.real, axes, MOMENTS)
-    imaginary, imaginary_total = measured(array.imag, axes, MOMENTS)
-    return real + 1j * imaginary, real_total + imaginary_total, count
+    if array.dtype.kind == "c":
+        real, real_total, count = _measured(array.real, axes, mask)
+        imaginary, imaginary_total, _ = _measured(array.imag, axes, mask)
+        return real + 1j * imaginary, real_total + imaginary_total, count
+    if mask is not None:
+        return masked_moments(array, mask, axes)
+    return *measured(array, axes, MOMENTS), math.prod(array.shape[i] for i in axes)

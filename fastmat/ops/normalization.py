@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmat.core.arrays import Array
 from fastmat.cpu.kinds import (
     LARGEST,
     MAGNITUDES,
@@ -24,6 +25,7 @@ from fastmat.ops.normalized import (
     divided,
     measured_and_normalized,
     normalize_complex,
+    normalize_kept,
     normalized,
     parameters_for,
     run,
@@ -33,6 +35,7 @@ from fastmat.ops.normalized import (
 from fastmat.ops.statistics import (
     delivered,
     integer,
+    mask_for,
     no_parameters,
     number,
     numbers_of,
@@ -203,6 +206,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
+    mask: Any = None,
     out: Any = None,
     return_stats: bool = False,
 ) -> Any:
@@ -222,19 +226,23 @@ def batch_norm(
         Whether to normalize by the statistics of `x`.
     momentum
         The share of the new value in an updated one.
+    mask
+        bool, broadcastable to `x`, ``(N, 1, L)`` for padded sequences: True for the numbers that
+        count. The others are no part of the statistics, and 0 in the result. Running statistics
+        of a channel with less than two numbers that count stay as they are.
     eps, out, return_stats
         As `layer_norm`.
 
     Returns
     -------
     array of the shape and dtype of `x`; with `return_stats` a named tuple
-    ``(result, mean, rstd)``, statistics ``(C,)`` in float64
+    ``(result, mean, rstd)``, statistics ``(C,)`` in float64, NaN where all is masked
 
     Raises
     ------
     ValueError, TypeError
-        As `layer_norm`; one number per channel only in training, no running statistics
-        otherwise.
+        As `layer_norm`; one number per channel only in training without a mask, no running
+        statistics otherwise.
 
     References
     ----------
@@ -251,15 +259,26 @@ def batch_norm(
            [ 1.,  1.]])
     >>> mean, var
     (array([0.2, 2. ]), array([ 1.1, 20.9]))
+    >>> padded = np.array([[[1.0, 3.0, 9.0]], [[5.0, 9.0, 9.0]]])
+    >>> lengths = np.array([2, 1])
+    >>> fm.batch_norm(padded, training=True, mask=np.arange(3) < lengths[:, None, None]).round(3)
+    array([[[-1.225,  0.   ,  0.   ]],
+    <BLANKLINE>
+           [[ 1.225,  0.   ,  0.   ]]])
     """
     array = numbers_of(x)
     channels = channels_of(array)
     share = number(momentum, "momentum")
     running = running_statistics(running_mean, running_var, channels, training)
     parameters = parameters_for(array, (1,), weight, bias, (channels,))
+    kept = None if mask is None else mask_for(mask, array)
     if not training:
-        result, mean, rstd = by_running(x, array, running, parameters, eps, out)
+        result, mean, rstd = by_running(x, array, running, parameters, eps, out, kept)
         return Normalized(result, mean, rstd) if return_stats else result
+    if kept is not None:
+        return _masked_batch_norm(
+            x, array, kept, running, share, parameters, eps, out, return_stats
+        )
     count = array.size // max(channels, 1)
     if count == 1:
         raise ValueError(f"x has shape {array.shape}: one number of each channel has no variance")
@@ -268,6 +287,27 @@ def batch_norm(
     if running is not None and array.size:
         update(running, share, mean.reshape(-1), spread.reshape(-1) / (count - 1))
     return Normalized(result, mean.reshape(-1), rstd.reshape(-1)) if return_stats else result
+
+
+def _masked_batch_norm(
+    x: Any,
+    array: Array,
+    mask: Array,
+    running: list[Array] | None,
+    share: float,
+    parameters: list[Array],
+    eps: Any,
+    out: Any,
+    return_stats: bool,
+) -> Any:
+    epsilon, axes = number(eps, "eps"), (0, *range(2, array.ndim))
+    target = target_for(out, array, (mask, *parameters))
+    found = normalize_kept(array, mask, axes, parameters, target, epsilon)
+    mean, rstd, spread, count = (statistic.reshape(-1) for statistic in found)
+    if running is not None:
+        update(running, share, mean, spread / np.maximum(count - 1, 1), count > 1)
+    result = delivered(target, out, x)
+    return Normalized(result, mean, rstd) if return_stats else result
 
 
 def normalize(x: Any, ord: Any = 2, axis: Any = -1, eps: float = 1e-12, *, out: Any = None) -> Any:

@@ -17,6 +17,7 @@ from fastmat.ops.statistics import (
     delivered,
     entry_of,
     integer,
+    masked_moments,
     measured,
     no_parameters,
     number,
@@ -138,6 +139,26 @@ def measured_and_normalized(
     return delivered(target, out, x), mean, rstd, spread
 
 
+def normalize_kept(
+    array: Array,
+    mask: Array,
+    axes: Axes,
+    parameters: list[Array],
+    target: Array,
+    eps: float,
+    activation: int = 0,
+) -> tuple[Array, Array, Array, Array]:
+    """Normalize what a mask keeps by its own statistics, and write 0 where it does not.
+
+    Returns mean, factor, sum of squared deviations and number of what is kept of each group.
+    """
+    mean, spread, count = masked_moments(array, mask, axes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rstd = 1 / np.sqrt(spread / count + eps)
+    apply_statistics(array, axes, parameters, target, mean, rstd, mask, activation)
+    return mean, rstd, spread, count
+
+
 def by_running(
     x: Any,
     array: Array,
@@ -145,6 +166,7 @@ def by_running(
     parameters: list[Array],
     eps: Any,
     out: Any,
+    mask: Array | None = None,
 ) -> tuple[Any, Array, Array]:
     """Channels normalized by statistics that are given, and those, ``(C,)``."""
     assert running is not None
@@ -152,10 +174,11 @@ def by_running(
     mean, variance = (np.asarray(x, np.float64) for x in running)
     with np.errstate(divide="ignore", invalid="ignore"):
         rstd = 1 / np.sqrt(variance + number(eps, "eps"))
-    target = target_for(out, array, (*parameters, *running))
+    target = target_for(out, array, (*parameters, *running, mask))
     axes = (0, *range(2, array.ndim))
     kept = mean.copy()  # out may overlap it
-    apply_statistics(array, axes, parameters, target, kept.reshape(shape), rstd.reshape(shape))
+    statistics = kept.reshape(shape), rstd.reshape(shape)
+    apply_statistics(array, axes, parameters, target, *statistics, mask)
     return delivered(target, out, x), kept, rstd
 
 
@@ -180,10 +203,13 @@ def running_statistics(
     return found
 
 
-def update(running: list[Array], share: float, mean: Array, variance: Array) -> None:
-    """Move running statistics towards new ones."""
+def update(
+    running: list[Array], share: float, mean: Array, variance: Array, where: Any = True
+) -> None:
+    """Move running statistics towards new ones, where there are any."""
     for old, new in zip(running, (mean, variance), strict=True):
-        old[...] = ((1 - share) * old.astype(np.float64) + share * new).astype(old.dtype)
+        moved = (1 - share) * old.astype(np.float64) + share * new
+        old[...] = np.where(where, moved, old).astype(old.dtype)
 
 
 def last_axes(array: Array, normalized_shape: Any, axis: Any) -> Axes:

@@ -33,14 +33,42 @@ def measured(array: Array, axes: Axes, kind: int) -> tuple[Array, Array]:
     return center, spread
 
 
-def apply_statistics(
-    array: Array, axes: Axes, parameters: list[Array], target: Array, center: Array, factor: Array
-) -> None:
-    """Normalize by statistics that are known."""
+def masked_moments(array: Array, mask: Array, axes: Axes) -> tuple[Array, Array, Array]:
+    """Mean, sum of squares of deviations from it, and number of what a mask keeps, as `measured`.
+
+    Groups of which nothing is kept have NaN, NaN and 0.
+    """
+    shape = tuple(1 if i in axes else n for i, n in enumerate(array.shape))
+    center, spread, count = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape)
     if array.size:
-        entry = entry_of("normalization", "affine", array.dtype)
-        for views in views_of(axes, [array, *parameters], [target], [center, factor]):
+        entry = entry_of("masked_moments", "masked_moments", array.dtype)
+        for views in views_of(axes, [array, mask], [center, spread, count]):
             entry(*views)
+    return center, spread, count
+
+
+def apply_statistics(
+    array: Array,
+    axes: Axes,
+    parameters: list[Array],
+    target: Array,
+    center: Array,
+    factor: Array,
+    mask: Array | None = None,
+    activation: int = 0,
+) -> None:
+    """Normalize by statistics that are known; 0 where it is masked."""
+    if array.size == 0:
+        return
+    if mask is None:
+        entry, inputs = entry_of("normalization", "affine", array.dtype), [array, *parameters]
+    else:
+        inputs = [array, mask, *parameters]
+        name = "masked_affine_and_map" if activation else "masked_affine"
+        entry = entry_of("masked_normalization", name, array.dtype)
+    how = (activation,) if activation else ()
+    for views in views_of(axes, inputs, [target], [center, factor]):
+        entry(*views, *how)
 
 
 def views_of(
@@ -94,6 +122,20 @@ def converted(given: Any, name: str, array: Array) -> Array:
     if found.shape != array.shape:
         raise ValueError(f"{name} has shape {found.shape}; it must have {array.shape}, as x")
     return native(found).astype(array.dtype, copy=False)
+
+
+def mask_for(given: Any, array: Array, name: str = "x") -> Array:
+    """A mask in as many axes as x, of length 1 where it is alike."""
+    found = as_array(given, "mask")
+    if found.dtype != np.bool_:
+        raise TypeError(f"mask has dtype {found.dtype}; it must be bool")
+    missing = array.ndim - found.ndim
+    shape = (1,) * missing + found.shape
+    if missing < 0 or any(n not in (1, m) for n, m in zip(shape, array.shape, strict=True)):
+        raise ValueError(
+            f"mask has shape {found.shape}; it must broadcast to {array.shape}, the shape of {name}"
+        )
+    return found.reshape(shape)
 
 
 def target_for(out: Any, array: Array, others: Any) -> Array:

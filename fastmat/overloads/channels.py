@@ -21,6 +21,7 @@ from fastmat.overloads.groups import (
     ready,
     writer,
 )
+from fastmat.overloads.masks import factors_of, kept_moments, kept_normalizer, mask_reader
 from fastmat.overloads.parameters import parameters_for
 from fastmat.overloads.typing import array_type, given
 
@@ -158,6 +159,67 @@ def channel_norm(x, running_mean, running_var, weight, bias, out, own, axes, sta
         return Normalized(result, center, factor)
 
     return with_own if own else with_given
+
+
+def kept_channel_norm(x, running_mean, running_var, weight, bias, out, own, mask):
+    """`batch_norm` with a mask: a function of all its arguments."""
+    check_channels(x)
+    dtype, axes = floating(x), (0, *range(2, x.ndim))
+    running = _check_running(running_mean, running_var, own)
+    if not running and not own:
+        raise errors.TypingError("running_mean is None; running statistics are wanted")
+    slots = plan(x, axes)
+    joined = is_joined(slots)
+    read, parameters = ready(x, dtype, joined), parameters_for(x, (1,), weight, bias, dtype)
+    read_mask, measure = mask_reader(mask, x, slots), kept_moments(x, dtype, axes)
+    write = writer(x, out, dtype, joined, kept_normalizer(slots, (1,), (1,), None, dtype))
+
+    @inlined
+    def with_given(x, mean, var, weight, bias, momentum, eps, out, mask):
+        _check_channel_count(mean, x)
+        _check_channel_count(var, x)
+        a, m = read(x), read_mask(mask, x)
+        w, b = parameters(weight, bias, x)
+        center, factor = mean.astype(np.float64), _of_variance(var, eps)
+        result = write((a, m, w, b), (center, factor), x, out)
+        return Normalized(result, center, factor)
+
+    @inlined
+    def with_own(x, mean, var, weight, bias, momentum, eps, out, mask):
+        if running:
+            _check_channel_count(mean, x)
+            _check_channel_count(var, x)
+        a, m = read(x), read_mask(mask, x)
+        w, b = parameters(weight, bias, x)
+        found = measure(x, m)
+        center, squares, count = found[0].reshape(-1), found[1].reshape(-1), found[2].reshape(-1)
+        factor = factors_of(squares, count, eps)
+        result = write((a, m, w, b), (center, factor), x, out)
+        if running:
+            _update_kept(mean, var, momentum, center, squares, count)
+        return Normalized(result, center, factor)
+
+    return with_own if own else with_given
+
+
+def _update_kept(mean, var, momentum, means, squares, counts):
+    raise TypeError("only for compiled code")
+
+
+@inlined_overload(_update_kept)
+def _update_kept_if_given(mean, var, momentum, means, squares, counts):
+    """Move running statistics of channels that have two numbers or more."""
+    if not given(mean):
+        return lambda mean, var, momentum, means, squares, counts: None
+
+    def update(mean, var, momentum, means, squares, counts):
+        for c in range(mean.shape[0]):
+            if counts[c] > 1:
+                variance = squares[c] / (counts[c] - 1)
+                mean[c] = (1 - momentum) * mean[c] + momentum * means[c]
+                var[c] = (1 - momentum) * var[c] + momentum * variance
+
+    return update
 
 
 def _update_both(mean, var, momentum, means, variances):

@@ -3,13 +3,10 @@
 import math
 
 import numpy as np
-from numba.core import errors
 from numba.extending import overload
-from numba.np.numpy_support import as_dtype
 
 from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
-from fastmat.core.mathfn import NUMBA_DTYPES
 from fastmat.cpu.gradients import gradient, sums
 from fastmat.cpu.gradients import write as write_kernel
 from fastmat.cpu.kinds import (
@@ -23,10 +20,11 @@ from fastmat.cpu.kinds import (
     SCALED,
     SQUARES,
 )
+from fastmat.cpu.masked_gradients import masked_gradient, masked_sums, masked_write
 from fastmat.cpu.moments import statistics
 from fastmat.ops import gradients as ops
-from fastmat.ops.differentiated import Gradients, ScaleGradients
 from fastmat.overloads.channels import check_channels, group_slots
+from fastmat.overloads.differentiated import collector, cotangent_reader, statistic_reader
 from fastmat.overloads.groups import (
     constant,
     constant_axes,
@@ -40,51 +38,9 @@ from fastmat.overloads.groups import (
     writer,
 )
 from fastmat.overloads.layer_norm import last_axes
+from fastmat.overloads.masks import masks_reader
 from fastmat.overloads.parameters import parameters_for
 from fastmat.overloads.typing import array_type, given
-
-
-def cotangent_reader(cotangent, x, dtype, joined):
-    """A function (cotangent, x) that makes the cotangent an array that kernels read."""
-    floating(cotangent, "cotangent")
-    if cotangent.ndim != x.ndim:
-        raise errors.TypingError(f"cotangent has {cotangent.ndim} dimensions; x has {x.ndim}")
-    read = ready(cotangent, dtype, joined)
-
-    def checked(cotangent, x):
-        if cotangent.shape != x.shape:
-            raise ValueError("cotangent has another shape than x")
-        return read(cotangent)
-
-    return inlined(checked)
-
-
-def statistic_reader(given_array, name, ndim):
-    """A function (statistic, shape) that checks a statistic."""
-    if floating(given_array, name) != as_dtype(given_array.dtype):
-        raise errors.TypingError(f"{name} is {given_array}; it must be of floating numbers")
-    if given_array.ndim != ndim:
-        raise errors.TypingError(f"{name} has {given_array.ndim} dimensions; it must have {ndim}")
-    message = f"{name} has not the shape that the normalization returned"
-
-    def checked(statistic, shape):
-        if statistic.shape != shape:
-            raise ValueError(message)
-        return np.ascontiguousarray(statistic).astype(np.float64)
-
-    return inlined(checked)
-
-
-def collector(weight, only_weight=False):
-    """A function (gradient by x, by weight, by bias) of what is returned."""
-    if not given(weight):
-        if only_weight:
-            return inlined(lambda x, w, b: ScaleGradients(x, None))
-        return inlined(lambda x, w, b: Gradients(x, None, None))
-    item = NUMBA_DTYPES[floating(weight, "weight").name]
-    if only_weight:
-        return inlined(lambda x, w, b: ScaleGradients(x, w.astype(item)))
-    return inlined(lambda x, w, b: Gradients(x, w.astype(item), b.astype(item)))
 
 
 def _in_one_pass(slots, axes, statistics_axes, kind):
@@ -121,7 +77,7 @@ def _alone(slots, axes, statistics_axes, kind):
     return inlined(find)
 
 
-def _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out, kind):
+def _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out, mask, kind):
     """What `layer_norm_vjp` and `rms_norm_vjp` share: a function of all their arguments."""
     dtype = floating(x)
     axes, check = last_axes(x, normalized_shape, axis)
@@ -139,6 +95,26 @@ def _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out
     every, wanted = tuple(range(x.ndim)), given(weight)
     together, alone = _in_one_pass(slots, axes, every, kind), _alone(slots, axes, every, kind)
     rest_full, rest_weight = in_slots(rest), in_slots(rest, axes)
+    full, per_weight = in_slots(slots), in_slots(slots, axes)
+
+    keep = masks_reader(mask, x, slots, rest)
+
+    @inlined
+    def run_masked(arguments, extra, target):
+        x, g, weight, kept, kept_rest = arguments
+        statistics, by_weight, by_bias = extra
+        if x.size == 0:
+            return
+        one = np.ones((1, 1, 1, 1, 1), x.dtype)
+        if wanted:
+            a, count = rest_full(x), np.zeros(by_bias.shape)
+            known = rest_full(statistics[0]), rest_full(statistics[1])
+            found = rest_weight(by_bias), rest_weight(by_weight), rest_weight(count)
+            arrays = rest_full(g), a, kept_rest, one
+            call_all(masked_sums, a.dtype, (*arrays, *known, *found, CENTERED))
+        a = full(x)
+        inputs = full(g), a, kept, per_weight(weight), full(statistics[0]), full(statistics[1])
+        call_all(masked_gradient, a.dtype, (*inputs, full(target), kind))
 
     @inlined
     def run(arguments, extra, target):
@@ -155,16 +131,18 @@ def _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out
             call_all(sums, a.dtype, (*inputs, *found, CENTERED))
         alone(x, g, weight, statistics, target, 0.0)
 
-    write = writer(x, out, dtype, joined, run)
+    write = writer(x, out, dtype, joined, run_masked if given(mask) else run)
     collect = collector(weight, kind == SCALED)
 
-    def vjp(cotangent, x, mean, rstd, normalized_shape, weight, out):
+    def vjp(cotangent, x, mean, rstd, normalized_shape, weight, out, mask):
         check(x, normalized_shape)
         a, c = read(x), read_cotangent(cotangent, x)
         w, _ = parameters(weight, None, x)
         statistics = read_mean(mean, shape_of(x)), read_rstd(rstd, shape_of(x))
         by_weight, by_bias = np.zeros(w.shape), np.zeros(w.shape)
-        result = write((a, c, w), (statistics, by_weight, by_bias), x, out)
+        kept = keep(mask, x)
+        arguments = a, c, w, *kept
+        result = write(arguments, (statistics, by_weight, by_bias), x, out)
         return collect(result, by_weight, by_bias)
 
     return inlined(vjp)
@@ -172,24 +150,26 @@ def _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out
 
 @overload(ops.layer_norm_vjp, prefer_literal=True)
 def _layer_norm_vjp(
-    cotangent, x, mean, rstd, normalized_shape=None, weight=None, axis=None, out=None
+    cotangent, x, mean, rstd, normalized_shape=None, weight=None, axis=None, out=None, mask=None
 ):
-    run = _last_axes_vjp(cotangent, x, mean, rstd, normalized_shape, weight, axis, out, CENTERED)
+    how = normalized_shape, weight, axis, out, mask, CENTERED
+    run = _last_axes_vjp(cotangent, x, mean, rstd, *how)
 
     def layer_norm_vjp(
-        cotangent, x, mean, rstd, normalized_shape=None, weight=None, axis=None, out=None
+        cotangent, x, mean, rstd, normalized_shape=None, weight=None, axis=None, out=None, mask=None
     ):
-        return run(cotangent, x, mean, rstd, normalized_shape, weight, out)
+        return run(cotangent, x, mean, rstd, normalized_shape, weight, out, mask)
 
     return layer_norm_vjp
 
 
 @overload(ops.rms_norm_vjp, prefer_literal=True)
 def _rms_norm_vjp(cotangent, x, rstd, normalized_shape=None, weight=None, axis=None, out=None):
-    run = _last_axes_vjp(cotangent, x, None, rstd, normalized_shape, weight, axis, out, SCALED)
+    how = normalized_shape, weight, axis, out, None, SCALED
+    run = _last_axes_vjp(cotangent, x, None, rstd, *how)
 
     def rms_norm_vjp(cotangent, x, rstd, normalized_shape=None, weight=None, axis=None, out=None):
-        return run(cotangent, x, None, rstd, normalized_shape, weight, out)
+        return run(cotangent, x, None, rstd, normalized_shape, weight, out, None)
 
     return rms_norm_vjp
 
@@ -279,7 +259,34 @@ def _group_norm_vjp(cotangent, x, num_groups, mean, rstd, weight=None, out=None)
     return group_norm_vjp
 
 
-def _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, statistics_axes):
+def _kept_by_channels(slots, own, wanted):
+    """The same of what a mask keeps: a function with the mask as kernels read it after g."""
+    full, per_channel = in_slots(slots), in_slots(slots, (1,))
+    kind = CENTERED if own else GIVEN
+
+    def find(x, g, kept, weight, center, factor, target, by_weight, by_bias):
+        a, c, b = full(x), full(g), full(target)
+        one = np.ones((1, 1, 1, 1, 1), a.dtype)
+        first, second, count = np.zeros((3, x.shape[1]))
+        views = per_channel(center), per_channel(factor)
+        flow = per_channel(first), per_channel(second)
+        if own or wanted:
+            totals = per_channel(first), per_channel(second), per_channel(count)
+            call_all(masked_sums, a.dtype, (c, a, kept, one, *views, *totals, CENTERED))
+        if wanted:
+            by_bias += first
+            by_weight += second
+        for j in range(x.shape[1]):
+            share = weight[min(j, weight.size - 1)] / count[j] if own else 0.0
+            first[j] *= share
+            second[j] *= share
+        inputs = c, a, kept, per_channel(weight)
+        call_all(masked_write, a.dtype, (*inputs, *views, *flow, b, kind))
+
+    return inlined(find)
+
+
+def _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, statistics_axes, mask):
     """What `instance_norm_vjp` and `batch_norm_vjp` share: a function of all their arguments."""
     check_channels(x)
     dtype, ndim = floating(x), len(statistics_axes)
@@ -298,6 +305,15 @@ def _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, statistics_ax
         together = inlined(lambda x, g, w, statistics, target, by_weight, by_bias, eps: False)
         shape_of = inlined(lambda x: (x.shape[1],))
     apart = _by_channels(slots, statistics_axes, own, given(weight))
+    find_kept = _kept_by_channels(slots, own, given(weight))
+    keep = masks_reader(mask, x, slots)
+
+    @inlined
+    def run_masked(arguments, extra, target):
+        x, g, weight, kept = arguments
+        (mean, rstd), by_weight, by_bias = extra
+        if x.size:
+            find_kept(x, g, kept, weight, mean, rstd, target, by_weight, by_bias)
 
     @inlined
     def run(arguments, extra, target):
@@ -306,15 +322,17 @@ def _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, statistics_ax
         if x.size and not together(x, g, weight, statistics, target, by_weight, by_bias, 0.0):
             apart(x, g, weight, statistics[0], statistics[1], target, by_weight, by_bias, 0)
 
-    write = writer(x, out, dtype, joined, run)
+    write = writer(x, out, dtype, joined, run_masked if given(mask) else run)
     collect = collector(weight)
 
-    def vjp(cotangent, x, mean, rstd, weight, out):
+    def vjp(cotangent, x, mean, rstd, weight, out, mask):
         a, c = read(x), read_cotangent(cotangent, x)
         w, _ = parameters(weight, None, x)
         statistics = read_mean(mean, shape_of(x)), read_rstd(rstd, shape_of(x))
         by_weight, by_bias = np.zeros(w.shape), np.zeros(w.shape)
-        result = write((a, c, w), (statistics, by_weight, by_bias), x, out)
+        kept = keep(mask, x)
+        arguments = a, c, w, *kept
+        result = write(arguments, (statistics, by_weight, by_bias), x, out)
         return collect(result, by_weight, by_bias)
 
     return inlined(vjp)
@@ -324,22 +342,22 @@ def _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, statistics_ax
 def _instance_norm_vjp(cotangent, x, mean, rstd, weight=None, use_input_stats=True, out=None):
     own = constant(use_input_stats, "use_input_stats", bool)
     axes = tuple(range(2, array_type(x, "x").ndim))
-    run = _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, (0, 1))
+    run = _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, (0, 1), None)
 
     def instance_norm_vjp(cotangent, x, mean, rstd, weight=None, use_input_stats=True, out=None):
-        return run(cotangent, x, mean, rstd, weight, out)
+        return run(cotangent, x, mean, rstd, weight, out, None)
 
     return instance_norm_vjp
 
 
 @overload(ops.batch_norm_vjp, prefer_literal=True)
-def _batch_norm_vjp(cotangent, x, mean, rstd, weight=None, training=False, out=None):
+def _batch_norm_vjp(cotangent, x, mean, rstd, weight=None, training=False, out=None, mask=None):
     own = constant(training, "training", bool)
     axes = (0, *range(2, array_type(x, "x").ndim))
-    run = _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, (1,))
+    run = _channel_vjp(cotangent, x, mean, rstd, weight, out, own, axes, (1,), mask)
 
-    def batch_norm_vjp(cotangent, x, mean, rstd, weight=None, training=False, out=None):
-        return run(cotangent, x, mean, rstd, weight, out)
+    def batch_norm_vjp(cotangent, x, mean, rstd, weight=None, training=False, out=None, mask=None):
+        return run(cotangent, x, mean, rstd, weight, out, mask)
 
     return batch_norm_vjp
 

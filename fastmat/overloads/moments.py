@@ -27,6 +27,8 @@ from fastmat.overloads.groups import (
     statistics_shape,
     writer,
 )
+from fastmat.overloads.masks import kept_moments, mask_reader
+from fastmat.overloads.typing import given
 
 
 def _measure(x, dtype, axes):
@@ -62,34 +64,53 @@ def _invert_roots(variance):
         flat[g] = 1 / math.sqrt(flat[g])
 
 
+@inlined
+def _divide_each(total, count, correction):
+    """Variances in place of sums of squares of so many numbers each."""
+    flat, counts = total.reshape(total.size), count.reshape(count.size)
+    for g in range(flat.shape[0]):
+        flat[g] /= max(counts[g] - correction, 0.0)
+
+
 @overload(ops.moments, prefer_literal=True)
-def _moments(x, axis=None, correction=0, keepdims=False):
+def _moments(x, axis=None, correction=0, keepdims=False, mask=None):
     dtype = floating(x)
     axes = constant_axes(axis, x.ndim)
     item = NUMBA_DTYPES[dtype.name]
-    measure = _measure(x, dtype, axes)
     kept = tuple(axis for axis in range(x.ndim) if axis not in axes)
     keep = constant(keepdims, "keepdims", bool)
     reduced = kept_only(x.ndim, kept, keep)
 
-    @inlined
-    def measured(x, correction):
-        mean, total = measure(x)
-        count = x.size / max(mean.size, 1)
-        _divide(total, max(count - correction, 0.0))
-        return mean, total
+    if given(mask):
+        read_mask, measure = mask_reader(mask, x, plan(x, axes)), kept_moments(x, dtype, axes)
+
+        @inlined
+        def measured(x, correction, mask):
+            mean, total, count = measure(x, read_mask(mask, x))
+            _divide_each(total, count, correction)
+            return mean, total
+
+    else:
+        measure = _measure(x, dtype, axes)
+
+        @inlined
+        def measured(x, correction, mask):
+            mean, total = measure(x)
+            count = x.size / max(mean.size, 1)
+            _divide(total, max(count - correction, 0.0))
+            return mean, total
 
     number = only_number(x.ndim)
     if not kept and not keep:
 
-        def moments(x, axis=None, correction=0, keepdims=False):
-            mean, variance = measured(x, correction)
+        def moments(x, axis=None, correction=0, keepdims=False, mask=None):
+            mean, variance = measured(x, correction, mask)
             return Moments(item(number(mean)), item(number(variance)))
 
     else:
 
-        def moments(x, axis=None, correction=0, keepdims=False):
-            mean, variance = measured(x, correction)
+        def moments(x, axis=None, correction=0, keepdims=False, mask=None):
+            mean, variance = measured(x, correction, mask)
             return Moments(reduced(mean).astype(item), reduced(variance).astype(item))
 
     return moments

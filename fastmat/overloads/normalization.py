@@ -19,7 +19,12 @@ from fastmat.cpu.kinds import (
 from fastmat.cpu.normalization import normalize as normalize_kernel
 from fastmat.ops import normalization as ops
 from fastmat.ops.normalized import Normalized
-from fastmat.overloads.channels import channel_norm, check_channels, group_slots
+from fastmat.overloads.channels import (
+    channel_norm,
+    check_channels,
+    group_slots,
+    kept_channel_norm,
+)
 from fastmat.overloads.groups import (
     constant,
     constant_axes,
@@ -128,13 +133,21 @@ def _batch_norm(
     eps=1e-5,
     out=None,
     return_stats=False,
+    mask=None,
 ):
     own = constant(training, "training", bool)
     ndim = array_type(x, "x").ndim
-    run = channel_norm(
-        x, running_mean, running_var, weight, bias, out, own, (0, *range(2, ndim)), (1,)
-    )
+    given_arrays = x, running_mean, running_var, weight, bias, out, own
     pick = picked(return_stats)
+    if given(mask):
+        run = kept_channel_norm(*given_arrays, mask)
+    else:
+        plain = channel_norm(*given_arrays, (0, *range(2, ndim)), (1,))
+        run = inlined(
+            lambda x, mean, var, weight, bias, momentum, eps, out, mask: plain(
+                x, mean, var, weight, bias, momentum, eps, out
+            )
+        )
 
     def batch_norm(
         x,
@@ -147,8 +160,9 @@ def _batch_norm(
         eps=1e-5,
         out=None,
         return_stats=False,
+        mask=None,
     ):
-        return pick(run(x, running_mean, running_var, weight, bias, momentum, eps, out))
+        return pick(run(x, running_mean, running_var, weight, bias, momentum, eps, out, mask))
 
     return batch_norm
 

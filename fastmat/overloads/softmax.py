@@ -18,9 +18,11 @@ from fastmat.cpu.kinds import (
     OF_SOFTMAX,
     SOFTMAX,
 )
+from fastmat.cpu.masked_gradients import masked_gradient, masked_write
+from fastmat.cpu.softmax import masked_softmax as masked_kernel
 from fastmat.cpu.softmax import softmax as kernel
 from fastmat.ops import softmax as ops
-from fastmat.overloads.gradients import cotangent_reader
+from fastmat.overloads.differentiated import cotangent_reader
 from fastmat.overloads.groups import (
     check_output,
     constant,
@@ -35,11 +37,12 @@ from fastmat.overloads.groups import (
     statistics_shape,
     writer,
 )
+from fastmat.overloads.masks import mask_reader
 from fastmat.overloads.typing import given
 
 
-def _same_shape(x, axis, out, kind):
-    """A function (x, out) of the operation with a result of the shape of x."""
+def _same_shape(x, axis, out, mask, kind):
+    """A function (x, out, mask) of the operation with a result of the shape of x."""
     dtype = floating(x)
     slots = plan(x, constant_axes(axis, x.ndim))
     joined = is_joined(slots)
@@ -51,24 +54,33 @@ def _same_shape(x, axis, out, kind):
             a = full(arguments[0])
             call_all(kernel, a.dtype, (a, full(target), kind))
 
-    write = writer(x, out, dtype, joined, run)
-    return inlined(lambda x, out: write((read(x),), None, x, out))
+    @inlined
+    def run_masked(arguments, extra, target):
+        if target.size:
+            a, kept = full(arguments[0]), arguments[1]
+            call_all(masked_kernel, a.dtype, (a, kept, full(target), kind))
+
+    if not given(mask):
+        write = writer(x, out, dtype, joined, run)
+        return inlined(lambda x, out, mask: write((read(x),), None, x, out))
+    read_mask, write = mask_reader(mask, x, slots), writer(x, out, dtype, joined, run_masked)
+    return inlined(lambda x, out, mask: write((read(x), read_mask(mask, x)), None, x, out))
 
 
 @overload(ops.softmax, prefer_literal=True)
-def _softmax(x, axis=-1, out=None):
-    run = _same_shape(x, axis, out, SOFTMAX)
-    return lambda x, axis=-1, out=None: run(x, out)
+def _softmax(x, axis=-1, out=None, mask=None):
+    run = _same_shape(x, axis, out, mask, SOFTMAX)
+    return lambda x, axis=-1, out=None, mask=None: run(x, out, mask)
 
 
 @overload(ops.log_softmax, prefer_literal=True)
-def _log_softmax(x, axis=-1, out=None):
-    run = _same_shape(x, axis, out, LOG_SOFTMAX)
-    return lambda x, axis=-1, out=None: run(x, out)
+def _log_softmax(x, axis=-1, out=None, mask=None):
+    run = _same_shape(x, axis, out, mask, LOG_SOFTMAX)
+    return lambda x, axis=-1, out=None, mask=None: run(x, out, mask)
 
 
 @overload(ops.logsumexp, prefer_literal=True)
-def _logsumexp(x, axis=-1, keepdims=False, out=None):
+def _logsumexp(x, axis=-1, keepdims=False, out=None, mask=None):
     dtype = floating(x)
     axes = constant_axes(axis, x.ndim)
     slots = plan(x, axes)
@@ -78,25 +90,37 @@ def _logsumexp(x, axis=-1, keepdims=False, out=None):
     keep = constant(keepdims, "keepdims", bool)
     item = NUMBA_DTYPES[dtype.name]
 
+    read_mask = mask_reader(mask, x, slots) if given(mask) else None
+
     @inlined
-    def compute(x):
+    def plain(x, mask):
         result = np.full(shape_of(x), -np.inf, item)
         if x.size:
             a = full(read(x))
             call_all(kernel, a.dtype, (a, full(result), LOGSUMEXP))
         return result
 
+    @inlined
+    def masked(x, mask):
+        result, kept = np.full(shape_of(x), -np.inf, item), read_mask(mask, x)
+        if x.size:
+            a = full(read(x))
+            call_all(masked_kernel, a.dtype, (a, kept, full(result), LOGSUMEXP))
+        return result
+
+    compute = masked if given(mask) else plain
+
     reduced = kept_only(x.ndim, kept, keep)
     ndim = x.ndim if keep else len(kept)
     if not given(out):
         if ndim == 0:
             number = only_number(x.ndim)
-            return lambda x, axis=-1, keepdims=False, out=None: number(compute(x))
-        return lambda x, axis=-1, keepdims=False, out=None: reduced(compute(x))
+            return lambda x, axis=-1, keepdims=False, out=None, mask=None: number(compute(x, mask))
+        return lambda x, axis=-1, keepdims=False, out=None, mask=None: reduced(compute(x, mask))
     check_output(out, ndim, dtype)
 
-    def logsumexp(x, axis=-1, keepdims=False, out=None):
-        result = reduced(compute(x))
+    def logsumexp(x, axis=-1, keepdims=False, out=None, mask=None):
+        result = reduced(compute(x, mask))
         if out.shape != result.shape:
             raise ValueError("out has another shape than the result")
         out[...] = result
@@ -105,8 +129,8 @@ def _logsumexp(x, axis=-1, keepdims=False, out=None):
     return logsumexp
 
 
-def _softmax_vjp(cotangent, result, axis, out, kind):
-    """What `softmax_vjp` and `log_softmax_vjp` share: a function of cotangent, result and out."""
+def _softmax_vjp(cotangent, result, axis, out, mask, kind):
+    """What `softmax_vjp` and `log_softmax_vjp` share: a function (cotangent, result, out, mask)."""
     dtype = floating(result, "result")
     axes = constant_axes(axis, result.ndim)
     slots = plan(result, axes)
@@ -124,30 +148,52 @@ def _softmax_vjp(cotangent, result, axis, out, kind):
             inputs = c, a, np.ones((1, 1, 1, 1, 1), a.dtype), full(extra[0]), full(extra[1])
             call_all(gradient, a.dtype, (*inputs, b, nothing, nothing, kind, 0.0, done))
 
-    write = writer(result, out, dtype, joined, run)
+    @inlined
+    def run_masked(arguments, extra, target):
+        y, g, kept = arguments
+        if y.size:
+            a, c, b = full(y), full(g), full(target)
+            inputs = c, a, kept, np.ones((1, 1, 1, 1, 1), a.dtype), full(extra[0]), full(extra[1])
+            call_all(masked_gradient, a.dtype, (*inputs, b, kind))
 
-    def vjp(cotangent, result, out):
+    write = writer(result, out, dtype, joined, run_masked if given(mask) else run)
+    read_mask = mask_reader(mask, result, slots, "result") if given(mask) else None
+
+    def plain(cotangent, result, out, mask):
         statistics = np.zeros(shape_of(result)), np.ones(shape_of(result))
         arguments = read(result), read_cotangent(cotangent, result)
         return write(arguments, statistics, result, out)
 
-    return inlined(vjp)
+    def masked(cotangent, result, out, mask):
+        statistics = np.zeros(shape_of(result)), np.ones(shape_of(result))
+        arguments = read(result), read_cotangent(cotangent, result), read_mask(mask, result)
+        return write(arguments, statistics, result, out)
+
+    return inlined(masked if given(mask) else plain)
 
 
 @overload(ops.softmax_vjp, prefer_literal=True)
-def _softmax_vjp_of(cotangent, result, axis=-1, out=None):
-    run = _softmax_vjp(cotangent, result, axis, out, OF_SOFTMAX)
-    return lambda cotangent, result, axis=-1, out=None: run(cotangent, result, out)
+def _softmax_vjp_of(cotangent, result, axis=-1, out=None, mask=None):
+    run = _softmax_vjp(cotangent, result, axis, out, mask, OF_SOFTMAX)
+
+    def softmax_vjp(cotangent, result, axis=-1, out=None, mask=None):
+        return run(cotangent, result, out, mask)
+
+    return softmax_vjp
 
 
 @overload(ops.log_softmax_vjp, prefer_literal=True)
-def _log_softmax_vjp_of(cotangent, result, axis=-1, out=None):
-    run = _softmax_vjp(cotangent, result, axis, out, OF_LOG_SOFTMAX)
-    return lambda cotangent, result, axis=-1, out=None: run(cotangent, result, out)
+def _log_softmax_vjp_of(cotangent, result, axis=-1, out=None, mask=None):
+    run = _softmax_vjp(cotangent, result, axis, out, mask, OF_LOG_SOFTMAX)
+
+    def log_softmax_vjp(cotangent, result, axis=-1, out=None, mask=None):
+        return run(cotangent, result, out, mask)
+
+    return log_softmax_vjp
 
 
 @overload(ops.logsumexp_vjp, prefer_literal=True)
-def _logsumexp_vjp(cotangent, x, result, axis=-1, keepdims=False, out=None):
+def _logsumexp_vjp(cotangent, x, result, axis=-1, keepdims=False, out=None, mask=None):
     dtype = floating(x)
     axes = constant_axes(axis, x.ndim)
     slots = plan(x, axes)
@@ -169,14 +215,31 @@ def _logsumexp_vjp(cotangent, x, result, axis=-1, keepdims=False, out=None):
             inputs = c, a, np.ones((1, 1, 1, 1, 1), a.dtype), full(center), factor
             call_all(write_kernel, a.dtype, (*inputs, zero, zero, b, OF_LOGSUMEXP))
 
-    write = writer(x, out, dtype, joined, run)
+    @inlined
+    def run_masked(arguments, extra, target):
+        x, g, center, kept = arguments
+        if x.size:
+            a, b = full(x), full(target)
+            c = full(np.broadcast_to(g, x.shape))
+            zero, factor = full(np.zeros(center.shape)), full(np.ones(center.shape))
+            inputs = c, a, kept, np.ones((1, 1, 1, 1, 1), a.dtype), full(center), factor
+            call_all(masked_write, a.dtype, (*inputs, zero, zero, b, OF_LOGSUMEXP))
 
-    def logsumexp_vjp(cotangent, x, result, axis=-1, keepdims=False, out=None):
+    write = writer(x, out, dtype, joined, run_masked if given(mask) else run)
+    read_mask = mask_reader(mask, x, slots) if given(mask) else None
+
+    def plain(cotangent, x, result, axis=-1, keepdims=False, out=None, mask=None):
         shape = shape_of(x)
         g = read_cotangent(cotangent, shape).astype(item)
         return write((read(x), g, read_result(result, shape)), None, x, out)
 
-    return logsumexp_vjp
+    def masked(cotangent, x, result, axis=-1, keepdims=False, out=None, mask=None):
+        shape = shape_of(x)
+        g = read_cotangent(cotangent, shape).astype(item)
+        arguments = read(x), g, read_result(result, shape), read_mask(mask, x)
+        return write(arguments, None, x, out)
+
+    return masked if given(mask) else plain
 
 
 def _per_group(given_value, name, full_ndim, kept, keep):
