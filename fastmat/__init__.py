@@ -17,6 +17,7 @@ from fastmat.ops.gradients import (
 )
 from fastmat.ops.layer_norm import layer_norm, rms_norm
 from fastmat.ops.linear import linear, linear_vjp, matmul_vjp
+from fastmat.ops.masked import mask_rows_cols, mask_rows_cols_vjp, masked_fill, masked_fill_vjp
 from fastmat.ops.masked_gradients import (
     masked_max_vjp,
     masked_mean_vjp,
@@ -53,6 +54,7 @@ from fastmat.ops.softmax import (
     softmax,
     softmax_vjp,
 )
+from fastmat.ops.submatrix import put_submatrix, take_submatrix, take_submatrix_vjp
 from fastmat.ops.transpose import matrix_transpose, transpose
 
 __version__ = "0.1.0"
@@ -75,9 +77,13 @@ __all__ = [
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "mask_rows_cols",
+    "mask_rows_cols_vjp",
     "masked_argmax",
     "masked_argmin",
     "masked_count",
+    "masked_fill",
+    "masked_fill_vjp",
     "masked_max",
     "masked_max_vjp",
     "masked_mean",
@@ -99,6 +105,7 @@ __all__ = [
     "moments",
     "normalize",
     "normalize_vjp",
+    "put_submatrix",
     "rms_norm",
     "rms_norm_vjp",
     "scaled_dot_product_attention",
@@ -106,6 +113,8 @@ __all__ = [
     "softmax",
     "softmax_vjp",
     "standardize",
+    "take_submatrix",
+    "take_submatrix_vjp",
     "threads",
     "transpose",
     "vecdot",

@@ -100,6 +100,31 @@ for at_end, dtype, (m, n, depth, width) in itertools.product((True, False), {dty
         kept.clear()
 """
 
+MOVES = """
+sizes = [1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 67]
+rng = np.random.default_rng(1)
+for at_end, dtype, m, n in itertools.product((True, False), {dtypes}, sizes, sizes):
+    mask, rows, cols = rng.random((m, n)) < 0.5, rng.permutation(m), rng.permutation(n)
+    lines = mask[:, 0], mask[0]
+    masks = fenced(mask, at_end), *(fenced(line, at_end) for line in lines)
+    indices = fenced(rows, at_end), fenced(cols, at_end)
+    for x in layouts((m, n), dtype, at_end, 1):
+        value, out = x.dtype.type(1), fenced(np.zeros((m, n), dtype), at_end)
+        expected = np.where(mask, value, x)
+        assert np.array_equal(fm.masked_fill(x, masks[0], value, out=out), expected)
+        expected = np.where(lines[0][:, None] & lines[1], x, value)
+        assert np.array_equal(fm.mask_rows_cols(x, *masks[1:], value, out=out), expected)
+        for r, c in ((rows, cols), (rows, None), (None, cols)):
+            at = np.ix_(np.arange(m) if r is None else r, np.arange(n) if c is None else c)
+            r, c = r if r is None else indices[0], c if c is None else indices[1]
+            expected = x[at]
+            assert np.array_equal(fm.take_submatrix(x, r, c, out=out), expected)
+            target = fenced(np.zeros((m, n), dtype), at_end)
+            fm.put_submatrix(target, r, c, x)
+            assert np.array_equal(target[at], x)
+    kept.clear()
+"""
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="closes pages as Linux does")
 
 
@@ -133,3 +158,8 @@ def test_transposes(dtypes):
 @pytest.mark.parametrize("dtypes", ["f4 f8", "f2"])
 def test_attention(dtypes):
     assert run(ATTENTION.format(dtypes=dtypes.split())) == (0, "")
+
+
+@pytest.mark.parametrize("dtypes", ["i1 i2", "f4 f8", "c16"])
+def test_moves(dtypes):
+    assert run(MOVES.format(dtypes=dtypes.split())) == (0, "")

@@ -124,6 +124,44 @@ def joined(by_x, by_weight, by_bias):
 
 
 @register_jitable
+def masked_fill(x, y):
+    return fm.masked_fill(x, np.abs(y) > 1, y)
+
+
+@register_jitable
+def mask_rows_cols(x):
+    return fm.mask_rows_cols(x, np.abs(x[:, 0]) > 1, np.abs(x[0]) > 1)
+
+
+@register_jitable
+def masked_fill_vjp(x, value):
+    found = fm.masked_fill_vjp(x, np.abs(x) > 1, value)
+    return np.concatenate((found.x.ravel(), found.value.ravel()))
+
+
+@register_jitable
+def mask_rows_cols_vjp(x):
+    return fm.mask_rows_cols_vjp(x, np.abs(x[:, 0]) > 1, np.abs(x[0]) > 1)
+
+
+@register_jitable
+def take_submatrix(x):
+    return fm.take_submatrix(x, np.arange(x.shape[0]) * 7 % 101, np.arange(x.shape[1])[::-1])
+
+
+@register_jitable
+def put_submatrix(x, values):
+    rows = np.arange(values.shape[0]) * 7 % x.shape[0]
+    return fm.put_submatrix(x.copy(), rows, np.arange(values.shape[1])[::-1], values)
+
+
+@register_jitable
+def take_submatrix_vjp(x):
+    rows, cols = np.arange(x.shape[0]) * 7 % 101, np.arange(x.shape[1]) // 2
+    return fm.take_submatrix_vjp(x, rows, cols, x.shape)
+
+
+@register_jitable
 def valid(x):
     return x > -0.5
 
@@ -211,6 +249,13 @@ MASKED_GRADIENTS = (masked_sum_vjp, masked_mean_vjp, masked_var_vjp, masked_std_
 MASKED_GRADIENTS += (masked_min_vjp, masked_max_vjp)
 
 WITH_MORE = {
+    "masked_fill": masked_fill,
+    "mask_rows_cols": mask_rows_cols,
+    "masked_fill_vjp": masked_fill_vjp,
+    "mask_rows_cols_vjp": mask_rows_cols_vjp,
+    "take_submatrix": take_submatrix,
+    "put_submatrix": put_submatrix,
+    "take_submatrix_vjp": take_submatrix_vjp,
     **{function.__name__: function for function in (*MASKED, *MASKED_GRADIENTS)},
     "layer_norm_vjp": layer_norm_vjp,
     "rms_norm_vjp": rms_norm_vjp,
@@ -277,12 +322,22 @@ CALLS = {
     ],
     "softmax_vjp": [((5000, 8), (5000, 8)), ((300, 700), (300, 700))],
     "log_softmax_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
+    "masked_fill": [((700, 300), (700, 300))],
+    "mask_rows_cols": [((700, 300),)],
+    "masked_fill_vjp": [((700, 300), (700, 1)), ((700, 300), (300,)), ((700, 300), (1,))],
+    "mask_rows_cols_vjp": [((700, 300),)],
+    "take_submatrix": [((700, 300),), ((9000, 8),)],
+    "put_submatrix": [((700, 300), (700, 300)), ((90, 300), (900, 300))],
+    "take_submatrix_vjp": [((700, 300),), ((9000, 8),)],
     **{f.__name__: [((5000, 8),), ((300, 700),), ((2, 90_000),)] for f in MASKED},
     **{f.__name__: [((5000,), (5000, 8)), ((2,), (2, 90_000))] for f in MASKED_GRADIENTS},
     "logsumexp_vjp": [((5000,), (5000, 8), (5000,)), ((2,), (2, 90_000), (2,))],
 }
 DTYPES = ["f4", "f8", "c8"]
-REAL = set(CALLS) - {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}
+COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}
+COMPLEX_TOO |= {"masked_fill", "masked_fill_vjp", "mask_rows_cols", "mask_rows_cols_vjp"}
+COMPLEX_TOO |= {"take_submatrix", "take_submatrix_vjp", "put_submatrix"}
+REAL = set(CALLS) - COMPLEX_TOO
 ROWS = [
     (op, shapes, dtype)
     for dtype in DTYPES

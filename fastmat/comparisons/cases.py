@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastmat.comparisons import masked_reductions
+from fastmat.comparisons import masked_reductions, moves
 
 Shape = tuple[int, ...]
 Options = tuple[tuple[str, object], ...]
@@ -93,6 +92,8 @@ class Case:
     @property
     def parameters(self) -> tuple[str, ...]:
         """What an operation on groups calls its operands after the first."""
+        if self.op in moves.PARAMETERS:
+            return moves.PARAMETERS[self.op]
         return PARAMETERS[self.op] + (("residual",) if self.residual else ())
 
     @property
@@ -102,6 +103,8 @@ class Case:
         if self.op in PARAMETERS:
             x = 1 if self.op == "logsumexp_vjp" or masked_reductions.is_gradient(self.op) else 0
             shown = self.shapes[x : x + 1]
+        elif self.op in moves.PARAMETERS:
+            shown = self.shapes[:1]
         shapes = " @ ".join("×".join(map(str, shape)) for shape in shown)
         if self.op == "vecdot":
             shapes = shapes.replace(" @ ", " · ")
@@ -362,6 +365,7 @@ MASKED = tuple(
     on_groups("masked reductions", op, dtype, shape, quick=quick)
     for op, dtype, shape, quick in masked_reductions.ROWS
 )
+MOVES = tuple(Case(**fields) for fields in moves.ROWS)
 ATTENTION = tuple(
     on_heads("attention", op, "float32", (1, 8, 1024, 64), options=((note, True),) if note else ())
     for op in OF_HEADS
@@ -422,6 +426,7 @@ CASES = (
     *MOMENTS,
     *SOFTMAX,
     *MASKED,
+    *MOVES,
     *ATTENTION,
     *PHOTO,
 )
@@ -435,23 +440,3 @@ def select(quick: bool, ops: Sequence[str] | None) -> list[Case]:
 def operations() -> list[str]:
     """The names of all operations compared."""
     return sorted({case.op for case in CASES})
-
-
-def floating_point_operations(case: Case) -> float:
-    """Multiplications and additions of a product (real ones, also for complex numbers)."""
-    if len(case.shapes) < 2:
-        return 0.0
-    first, second = case.shapes[:2]
-    if case.op in OF_HEADS:
-        of_each = (14.0 if case.op.endswith("_vjp") else 4.0) / (2 if case.options else 1)
-        return of_each * math.prod(first) * second[-2]
-    if case.op == "matmul":
-        count = math.prod(first) * second[-1]
-    else:
-        count = max(math.prod(first), math.prod(second))
-    return (8.0 if case.dtype.startswith("complex") else 2.0) * count
-
-
-def is_product(case: Case) -> bool:
-    """Whether arithmetic sets the time (matrix products) rather than memory (all others)."""
-    return case.op == "matmul" or case.op in OF_HEADS

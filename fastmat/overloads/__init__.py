@@ -9,6 +9,7 @@ def register():
         gradients,
         layer_norm,
         linear,
+        masked,
         masked_gradients,
         masked_reductions,
         masks,
@@ -16,5 +17,6 @@ def register():
         moments,
         normalization,
         softmax,
+        submatrix,
         transpose,
     )
