@@ -56,14 +56,14 @@ def _linear(x, weight, bias=None, activation=None, out=None):
     def layer(x, weight, bias):
         _check_layer(x, weight, bias)
         result = product(flat(x), weight.T, bias)
-        return result.reshape(x.shape[:-1] + (weight.shape[0],))
+        return result.reshape((*x.shape[:-1], weight.shape[0]))
 
     layer = njit(layer)
     if not given(out):
         return lambda x, weight, bias=None, activation=None, out=None: layer(x, weight, bias)
 
     def into(x, weight, bias=None, activation=None, out=None):
-        if out.shape != x.shape[:-1] + (weight.shape[0],):
+        if out.shape != (*x.shape[:-1], weight.shape[0]):
             raise ValueError("out has another shape than the result")
         out[...] = layer(x, weight, bias)
         return out
@@ -106,7 +106,7 @@ def _linear_vjp(cotangent, x, weight, bias=None, activation=None):
 
     def gradients(cotangent, x, weight, bias=None, activation=None):
         _check_layer(x, weight, bias)
-        if cotangent.shape != x.shape[:-1] + (weight.shape[0],):
+        if cotangent.shape != (*x.shape[:-1], weight.shape[0]):
             raise ValueError("cotangent has another shape than the result")
         rows, columns = flat(x), weight.T
         slope = slope_of(rows, columns, bias, flat_cotangent(cotangent).astype(item))
