@@ -7,7 +7,7 @@ from numba import types
 
 from fastmat.core.compile import KERNEL_DTYPES, Kernel
 from fastmat.core.mathfn import number
-from fastmat.cpu.lanewise import map_tile
+from fastmat.cpu.lanewise_map import map_tile
 from fastmat.cpu.scalar_functions import Compiled, compiled_at, embedded
 from fastmat.cpu.scratch import dtype_constant
 

@@ -204,7 +204,7 @@ def _or_alone(product):
             or overlap(x1, out)
             or overlap(x2, out)
         ):
-            return product(x1, x2, out, dtype)
+            return product(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_args)
         left = address(x1, 0, 0), x1.strides[0], x1.strides[1]
         right = address(x2, 0, 0), x2.strides[0]
         result = address(out, 0, 0), out.strides[0]
