@@ -6,6 +6,7 @@ import math
 
 from fastmat.comparisons.cases import Case
 from fastmat.comparisons.inputs import Array
+from fastmat.comparisons.parameters import OF_HEADS
 from fastmat.cpu import roof
 
 

@@ -1,7 +1,5 @@
 """Epilogues: functions of a product's numbers, applied tile by tile while they are in the cache."""
 
-import functools
-
 import numpy as np
 from numba import types
 
@@ -119,15 +117,3 @@ def address_of(function, dtype, extra_dtypes):
         found[key] = compiled_at(body, epilogue_types(KERNEL_DTYPES[dtype]), what)
     address, may_raise, _ = found[key]
     return address, may_raise
-
-
-@functools.lru_cache
-def after_bias(activation):
-    """The scalar function that adds a bias, and then applies a user's own."""
-    apply = embedded(activation, 1)
-
-    def biased(x, bias):
-        return apply(x + bias)
-
-    biased.__name__ = getattr(activation, "__name__", str(activation))
-    return biased

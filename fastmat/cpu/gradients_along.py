@@ -214,7 +214,7 @@ def _add(g, x, center, factor, by_weight, by_bias):
 @task
 def _write_pieces(args, slot, index):
     arrays, (center, factor, shift, slope), kind, count, several, buffers = args
-    cotangent, x, mask, weight, out = arrays
+    _cotangent, x, _mask, _weight, out = arrays
     groups = x.shape[0] * x.shape[1]
     for number in range(index * several, min((index + 1) * several, groups * count)):
         group, c = number // count, number % count

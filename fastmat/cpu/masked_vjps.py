@@ -23,7 +23,7 @@ def masked_sums_types(t):
 
 def masked_gradient_types(t):
     """Argument types of the kernels that find the gradient by x alone."""
-    *arrays, by_weight, by_bias, kind, eps = with_mask(gradient_types, 2)(t)
+    *arrays, _by_weight, _by_bias, kind, _eps = with_mask(gradient_types, 2)(t)
     return *arrays, kind
 
 

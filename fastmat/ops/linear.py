@@ -238,8 +238,8 @@ def _epilogue(activation: Any, bias: Array | None, dtype: DType) -> tuple[Any, t
         return f"bias_{activation}", extra
     if not callable(activation):
         raise TypeError(f"activation is {activation!r}; it must be {ACTIVATIONS}, or a function")
-    epilogues = importlib.import_module("fastmat.cpu.epilogues")
-    return epilogues.after_bias(activation), extra
+    kernels = importlib.import_module("fastmat.cpu.linear")
+    return kernels.after_bias(activation), extra
 
 
 def _check_name(activation: Any) -> None:

@@ -8,7 +8,8 @@ from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 
 from fastmat.core.dtypes import kernel_name, unsupported
-from fastmat.cpu.epilogues import after_bias, named
+from fastmat.cpu.epilogues import named
+from fastmat.cpu.linear import after_bias
 from fastmat.ops import linear as ops
 from fastmat.ops.linear import NAMES, LinearGradients, MatmulGradients
 from fastmat.ops.matmul import matmul, vecmat
