@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastmat.comparisons import masked_reductions, moves
+from fastmat.comparisons import masked_reductions, moves, programs
 from fastmat.comparisons.parameters import OF_HEADS, PARAMETERS
 
 Shape = tuple[int, ...]
@@ -62,8 +62,9 @@ class Case:
     @property
     def parameters(self) -> tuple[str, ...]:
         """What an operation on groups calls its operands after the first."""
-        if self.op in moves.PARAMETERS:
-            return moves.PARAMETERS[self.op]
+        for others in (moves.PARAMETERS, programs.PARAMETERS):
+            if self.op in others:
+                return others[self.op]
         return PARAMETERS[self.op] + (("residual",) if self.residual else ())
 
     @property
@@ -75,6 +76,8 @@ class Case:
             shown = self.shapes[x : x + 1]
         elif self.op in moves.PARAMETERS:
             shown = self.shapes[:1]
+        elif programs.has(self):
+            shown = self.shapes[:2]
         shapes = " @ ".join("×".join(map(str, shape)) for shape in shown)
         if self.op == "vecdot":
             shapes = shapes.replace(" @ ", " · ")
@@ -382,6 +385,8 @@ PHOTO = (
     ),
 )
 
+PROGRAMS = tuple(Case(**row) for row in programs.ROWS)
+
 CASES = (
     *SQUARES,
     *SHAPES,
@@ -397,6 +402,7 @@ CASES = (
     *SOFTMAX,
     *MASKED,
     *MOVES,
+    *PROGRAMS,
     *ATTENTION,
     *PHOTO,
 )

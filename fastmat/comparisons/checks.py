@@ -9,9 +9,11 @@ import numpy as np
 from fastmat.comparisons import (
     checks_attention,
     checks_gradients,
+    checks_programs,
     libraries,
     masked_reductions,
     moves,
+    programs,
 )
 from fastmat.comparisons.cases import OF_HEADS, PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
@@ -33,6 +35,9 @@ def error(case: Case, arrays: tuple[Array, ...], result: Array, expected: Array)
     if expected.dtype.kind not in "fc" or exact:
         return 0.0 if np.array_equal(result, expected) else float("inf")
     wide = np.dtype(np.float32) if expected.dtype == np.float16 else expected.real.dtype
+    if programs.has(case):
+        allowed = checks_programs.bound(case, arrays, expected)
+        return _largest_ratio(np.abs(result - expected), allowed)
     if case.op in PARAMETERS:
         return 0.0 if np.array_equal(result, expected) else _error_on_groups(case, arrays, result)
     terms = arrays[0].shape[-1] + 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmat.comparisons import masked_reductions, moves
+from fastmat.comparisons import masked_reductions, moves, programs
 from fastmat.comparisons.cases import Case, Shape
 from fastmat.comparisons.results import Array, with_results
 
@@ -33,6 +33,8 @@ def operands(case: Case) -> tuple[Array, ...]:
         return _with_labels(case, arrays, rng)
     if case.op in moves.PARAMETERS:
         return moves.operands(case, arrays, rng)
+    if programs.has(case):
+        return programs.operands(case, arrays, rng)
     if masked_reductions.is_masked(case.op):
         names = ("", *case.parameters)
         arrays = tuple(

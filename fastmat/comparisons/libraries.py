@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastmat
-from fastmat.comparisons import by_numpy, masked_reductions, moves
+from fastmat.comparisons import by_numpy, masked_reductions, moves, programs, programs_peers
 from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
@@ -21,6 +21,8 @@ def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     """NumPy's way, or SciPy's where NumPy has no function, into a preallocated output."""
     if case.op in moves.PARAMETERS:
         return moves.numpy_call(case, arrays, out)
+    if programs.has(case):
+        return programs_peers.numpy_call(case, arrays, out)
     if case.op in PARAMETERS:
         arrays = _one_dtype(case, arrays)
         function = getattr(by_numpy, case.op)
@@ -37,6 +39,8 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     """fastmat's way, into a preallocated output."""
     if case.op in moves.PARAMETERS:
         return moves.fastmat_call(case, arrays, out)
+    if programs.has(case):
+        return programs.fastmat_call(case, arrays, out)
     function = getattr(fastmat, case.op)
     if case.op == "transpose":
         return partial(function, arrays[0], case.axes, out)
@@ -62,6 +66,8 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
     """
     if importlib.util.find_spec("torch") is None or case.layout == "reversed":
         return None
+    if programs.has(case):
+        return programs_peers.torch_call(case, arrays, out)
     import torch
 
     if case.op in PARAMETERS:
@@ -85,6 +91,11 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
     return partial(torch.matmul, *tensors, out=result)
 
 
+def numba_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None:
+    """Plain loops that Numba compiles, for what neither NumPy nor PyTorch have."""
+    return programs_peers.numba_call(case, arrays, out) if programs.has(case) else None
+
+
 def _keywords(case: Case, operands: Sequence[Any]) -> dict[str, Any]:
     """The operands after the first, and the other arguments, by name."""
     return dict(zip(case.parameters, operands[1:], strict=True)) | dict(case.options)
@@ -106,6 +117,8 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
     """
     if case.op in moves.PARAMETERS:
         return moves.output(case, arrays)
+    if programs.has(case):
+        return programs.output(case, arrays)
     if case.op in PARAMETERS:
         of_second = ("logsumexp_vjp", "scaled_dot_product_attention_vjp")
         by_group = case.op in of_second or masked_reductions.is_gradient(case.op)

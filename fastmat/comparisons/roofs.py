@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from fastmat.comparisons import programs
 from fastmat.comparisons.cases import Case
 from fastmat.comparisons.inputs import Array
 from fastmat.comparisons.parameters import OF_HEADS
@@ -43,6 +44,8 @@ def floating_point_operations(case: Case) -> float:
     """Multiplications and additions of a product (real ones, also for complex numbers)."""
     if len(case.shapes) < 2:
         return 0.0
+    if programs.has(case):
+        return programs.operations(case)
     first, second = case.shapes[:2]
     if case.op in OF_HEADS:
         of_each = (14.0 if case.op.endswith("_vjp") else 4.0) / (2 if case.options else 1)
@@ -56,4 +59,4 @@ def floating_point_operations(case: Case) -> float:
 
 def is_product(case: Case) -> bool:
     """Whether arithmetic sets the time (matrix products) rather than memory (all others)."""
-    return case.op == "matmul" or case.op in OF_HEADS
+    return case.op == "matmul" or programs.has(case) or case.op in OF_HEADS
