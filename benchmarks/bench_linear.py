@@ -1,54 +1,40 @@
-"""linear, linear_vjp and matmul_vjp beside NumPy's products and elementwise steps."""
+"""linear, and the gradients linear_vjp and matmul_vjp.
 
-import numpy as np
-from scipy.special import erf
+NumPy takes the product, and then adds and applies what comes after. PyTorch's gradients are those
+of autograd, which has to go forth before it goes back; its results are new tensors.
+"""
 
-import fastmat as fm
+from fastmat.comparisons import programs
+from fastmat.comparisons.cases import Case
 
+from .peers import LIBRARIES, Comparison
 
-def _numpy_linear(x, weight, bias):
-    z = x @ weight.T + bias
-    return (z * (1 + erf(z * np.float32(np.sqrt(0.5)))) / 2).astype(np.float32)
-
-
-class Linear:
-    """Bias and gelu after a product of (m, k) and (n, k)."""
-
-    params = (("1024x1024x1024", "4096x256x1024"), ("fastmat", "numpy"))
-    param_names = ("shape", "library")
-
-    def setup(self, shape, library):
-        m, k, n = map(int, shape.split("x"))
-        rng = np.random.default_rng(0)
-        sizes = (m, k), (n, k), (n,)
-        self.arrays = [rng.normal(size=size).astype(np.float32) for size in sizes]
-        result = fm.linear(*self.arrays, activation="gelu")
-        np.testing.assert_allclose(result, _numpy_linear(*self.arrays), atol=2e-3)
-
-    def time_call(self, shape, library):
-        if library == "fastmat":
-            fm.linear(*self.arrays, activation="gelu")
-        else:
-            _numpy_linear(*self.arrays)
+SHAPES = {"1024x1024x1024": (1024, 1024, 1024), "4096x256x1024": (4096, 256, 1024)}
+ACTIVATIONS = {"none": {}, "gelu": {"activation": "gelu"}}
 
 
-class Gradients:
-    """linear_vjp without activation, and matmul_vjp, of n x n matrices."""
+class Layers(Comparison):
+    """A layer from k to n numbers of m rows, and its gradients."""
 
-    params = ((1024,), ("linear_vjp", "matmul_vjp", "numpy"))
-    param_names = ("n", "library")
+    params = (
+        ("linear", "linear_vjp"),
+        ("float32", "float64"),
+        tuple(SHAPES),
+        tuple(ACTIVATIONS),
+        LIBRARIES,
+    )
+    param_names = ("operation", "dtype", "shape", "activation", "library")
 
-    def setup(self, n, library):
-        rng = np.random.default_rng(0)
-        self.arrays = [rng.normal(size=(n, n)).astype(np.float32) for _ in range(3)]
-        g, a, b = self.arrays
-        by_a, by_b = fm.matmul_vjp(g, a, b)
-        np.testing.assert_allclose(by_a, g @ b.T, atol=2e-3)
-        np.testing.assert_allclose(by_b, a.T @ g, atol=2e-3)
+    def case(self, operation, dtype, shape, activation):
+        row = programs.row(operation, dtype, *SHAPES[shape], "asv", **ACTIVATIONS[activation])
+        return Case(**row)
 
-    def time_call(self, n, library):
-        g, a, b = self.arrays
-        if library == "numpy":
-            _ = g @ b.T, a.T @ g
-        else:
-            getattr(fm, library)(g, a, b)
+
+class Products(Comparison):
+    """Both gradients of a product of n×n matrices."""
+
+    params = (("matmul_vjp",), ("float32", "float64"), (1024,), LIBRARIES)
+    param_names = ("operation", "dtype", "n", "library")
+
+    def case(self, operation, dtype, n):
+        return Case(**programs.row(operation, dtype, n, n, n, "asv"))

@@ -21,6 +21,7 @@ from fastmat.comparisons.cases import PARAMETERS, Case
 
 # The last parameter of every benchmark. What a library cannot do, or is not installed for, is n/a.
 LIBRARIES = ("fastmat", "fastmat-serial", "numpy", "torch")
+WITH_NUMBA = (*LIBRARIES, "numba")  # plain loops, where one would write them
 
 PAUSE = 0.15  # seconds until the idle threads of another library have stopped spinning
 BLOCK = 0.05  # seconds to time at a time
@@ -35,6 +36,7 @@ _CALLS = {
     "fastmat-serial": libraries.fastmat_call,
     "numpy": libraries.numpy_call,
     "torch": libraries.torch_call,
+    "numba": libraries.numba_call,
 }
 
 
