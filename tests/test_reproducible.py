@@ -243,6 +243,39 @@ def masked_max_vjp(g, x):
     return fm.masked_max_vjp(g, x, valid(x), largest, -1)
 
 
+@register_jitable
+def min_plus(x1, x2):
+    return fm.matmul(x1, x2, semiring="min_plus")
+
+
+@register_jitable
+def where_valid(x1, x2):
+    mask = np.expand_dims(x1[..., 0], -1) > x2[..., 0, :]
+    return fm.matmul(x1, x2, mask=mask, fill=7)
+
+
+@register_jitable
+def then_gelu(x1, x2):
+    return fm.matmul(x1, x2, epilogue="gelu")
+
+
+@register_jitable
+def linear(x, weight, bias):
+    return fm.linear(x, weight, bias, activation="silu")
+
+
+@register_jitable
+def linear_vjp(cotangent, x, weight, bias):
+    found = fm.linear_vjp(cotangent, x, weight, bias, activation="gelu")
+    return joined(found.x, found.weight.ravel(), found.bias)
+
+
+@register_jitable
+def matmul_vjp(cotangent, x1, x2):
+    found = fm.matmul_vjp(cotangent, x1, x2)
+    return np.concatenate((found.x1.ravel(), found.x2.ravel()))
+
+
 MASKED = (masked_sum, masked_mean, masked_var, masked_std, masked_min, masked_max)
 MASKED += (masked_argmin, masked_argmax, masked_count)
 MASKED_GRADIENTS = (masked_sum_vjp, masked_mean_vjp, masked_var_vjp, masked_std_vjp)
@@ -269,6 +302,12 @@ WITH_MORE = {
     "batch_norm": batch_norm,
     "cluster_norm": cluster_norm,
     "cluster_norm_vjp": cluster_norm_vjp,
+    "matmul of min_plus": min_plus,
+    "matmul where valid": where_valid,
+    "matmul then gelu": then_gelu,
+    "linear": linear,
+    "linear_vjp": linear_vjp,
+    "matmul_vjp": matmul_vjp,
     "moments": moments,
     "standardize": standardize,
     "softmax": softmax,
@@ -285,6 +324,12 @@ CALLS = {
         ((500, 4, 4), (500, 4, 4)),
         ((9, 70, 80), (9, 80, 90)),
     ],
+    "matmul of min_plus": [((200, 210), (210, 220)), ((8, 50_000), (50_000, 8))],
+    "matmul where valid": [((200, 210), (210, 220)), ((9, 70, 80), (9, 80, 90))],
+    "matmul then gelu": [((200, 210), (210, 220)), ((2000, 17), (17, 19))],
+    "linear": [((200, 210), (220, 210), (220,)), ((2000, 17), (19, 17), (19,))],
+    "linear_vjp": [((200, 220), (200, 210), (220, 210), (220,))],
+    "matmul_vjp": [((200, 220), (200, 210), (210, 220))],
     "matvec": [((700, 900), (900,)), ((3, 100_000), (100_000,))],
     "vecmat": [((900,), (900, 700)), ((100_000,), (100_000, 3))],
     "vecdot": [((700, 900), (700, 900)), ((300_000,), (300_000,))],
@@ -336,7 +381,7 @@ CALLS = {
 DTYPES = ["f4", "f8", "c8"]
 COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}
 COMPLEX_TOO |= {"masked_fill", "masked_fill_vjp", "mask_rows_cols", "mask_rows_cols_vjp"}
-COMPLEX_TOO |= {"take_submatrix", "take_submatrix_vjp", "put_submatrix"}
+COMPLEX_TOO |= {"matmul_vjp", "take_submatrix", "take_submatrix_vjp", "put_submatrix"}
 REAL = set(CALLS) - COMPLEX_TOO
 ROWS = [
     (op, shapes, dtype)
@@ -379,7 +424,7 @@ def compiled(op):
 
 
 def test_every_operation_has_a_row():
-    assert set(CALLS) == set(NAMES)
+    assert {op.split()[0] for op in CALLS} == set(NAMES)
 
 
 @every_row

@@ -257,7 +257,6 @@ def test_a_fraction_is_no_integer():
         pytest.param(plain_sum, math.fmod, id="math"),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="the error names neither the semiring nor its function")
 def test_functions_that_are_not_pythons(add, multiply):
     """They work, or an error says which argument is at fault."""
     identity = inf if add is np.minimum else 0

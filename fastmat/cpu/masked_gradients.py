@@ -30,7 +30,7 @@ def spread_types(t):
 
 
 @kernel(spread_types, FLOATS, from_python=True)
-def masked_gradient(
+def spread_cotangent(
     x,  # in (o, i, p, r, q), not empty
     mask,  # in (o, i, p, r, q) or 1 where it is alike
     center,  # in (o, i, 1, 1, 1)

@@ -120,7 +120,7 @@ def masked_gradients(
         others = tuple(i for i, n in enumerate(weight.shape) if n == 1)
         one = no_weight(array)
         add_up(cotangent, array, others, one, statistics, by_bias, by_weight, CENTERED, mask)
-    entry = entry_of("masked_vjps", "masked_gradient", array.dtype)
+    entry = entry_of("gradients_masked", "masked_gradient", array.dtype)
     for x, g, *rest in views_of(axes, [array, cotangent, mask, weight, *statistics], [target]):
         entry(g, x, *rest, kind)
     return by_weight, by_bias
@@ -168,7 +168,7 @@ def add_up(
         entry = entry_of("gradients", "sums", array.dtype)
     else:
         inputs = [array, cotangent, mask, weight, *statistics]
-        entry = entry_of("masked_vjps", "masked_sums", array.dtype)
+        entry = entry_of("gradients_masked", "masked_sums", array.dtype)
         sums.append(np.zeros(first.shape) if count is None else count)
     for x, g, *rest in views_of(axes, inputs, sums):
         entry(g, x, *rest, kind)
@@ -191,7 +191,7 @@ def write(
         entry = entry_of("gradients", "write", array.dtype)
     else:
         inputs = [array, cotangent, mask, weight, *statistics, *flow]
-        entry = entry_of("masked_vjps", "masked_write", array.dtype)
+        entry = entry_of("gradients_masked", "masked_write", array.dtype)
     for x, g, *rest in views_of(axes, inputs, [target]):
         entry(g, x, *rest, kind)
 

@@ -364,7 +364,7 @@ def _add_up(g: Array, mask: Array, total: Array, wanted: bool) -> None:
             _add_up(g[i], mask[i], total[i if len(total) > 1 else 0], wanted)
         return
     views = [a[_padding[a.ndim]] for a in (g, mask, total)]
-    entry_of("masked_vjp", "sum_where", g.dtype)(*views, wanted)
+    entry_of("sum_where", "sum_where", g.dtype)(*views, wanted)
 
 
 def _load(dtype: DType) -> _Kernel:

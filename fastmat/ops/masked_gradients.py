@@ -306,7 +306,7 @@ def _written(found: Masked, center: Array, factor: Array, kind: int, out: Any, x
     array = found.array
     target = target_for(out, array, (found.mask, center, factor))
     if array.size:
-        entry = entry_of("masked_gradients", "masked_gradient", array.dtype)
+        entry = entry_of("masked_gradients", "spread_cotangent", array.dtype)
         for a, m, middle, scale, y in masked_views(found, [center, factor], [target]):
             entry(a, m, middle, scale, y, kind)
     return delivered(target, out, x)

@@ -20,7 +20,7 @@ _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 # Weight and bias that leave everything as it is, in the dtypes that are computed with.
 _NEUTRAL = {dtype: (np.array(1, dtype), np.array(-0.0, dtype)) for dtype in (_SINGLE, _DOUBLE)}
 
-_entries: dict[tuple[str, Any], Callable[..., None]] = {}
+_entries: dict[tuple[str, str, Any], Callable[..., None]] = {}
 
 
 def measured(array: Array, axes: Axes, kind: int) -> tuple[Array, Array]:
@@ -95,10 +95,10 @@ def _side_by_side(x: Array, shape: tuple[int, ...], axes: Axes) -> Array:
 
 def entry_of(module: str, kernel: str, dtype: DType) -> Callable[..., None]:
     """The entry point of a kernel for a dtype."""
-    entry = _entries.get((kernel, dtype))
+    entry = _entries.get((module, kernel, dtype))
     if entry is None:
         found = getattr(importlib.import_module(f"fastmat.cpu.{module}"), kernel)
-        entry = _entries[kernel, dtype] = found.entry(dtype)
+        entry = _entries[module, kernel, dtype] = found.entry(dtype)
     return entry
 
 

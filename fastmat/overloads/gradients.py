@@ -20,7 +20,7 @@ from fastmat.cpu.kinds import (
     SCALED,
     SQUARES,
 )
-from fastmat.cpu.masked_vjps import masked_gradient, masked_sums, masked_write
+from fastmat.cpu.gradients_masked import masked_gradient, masked_sums, masked_write
 from fastmat.cpu.moments import statistics
 from fastmat.ops import gradients as ops
 from fastmat.overloads.channels import check_channels, group_slots

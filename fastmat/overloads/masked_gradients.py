@@ -9,7 +9,7 @@ from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
 from fastmat.core.mathfn import NUMBA_DTYPES
 from fastmat.cpu.kinds import ALIKE, DEVIATIONS, EXTREMES
-from fastmat.cpu.masked_gradients import masked_gradient
+from fastmat.cpu.masked_gradients import spread_cotangent
 from fastmat.ops import masked_gradients as ops
 from fastmat.overloads.groups import constant_axes, floating, is_joined, plan, ready, writer
 from fastmat.overloads.masked_groups import Views, measured, per_group, summed, tied
@@ -36,7 +36,7 @@ class _Gradient:
                 how = tight(valid)
                 a, m, b = view(x, how), view(valid, how), view(target, how)
                 statistics = view(center, how), view(factor, how)
-                call_all(masked_gradient, a.dtype, (a, m, *statistics, b, kind))
+                call_all(spread_cotangent, a.dtype, (a, m, *statistics, b, kind))
 
         self.write = writer(x, out, dtype, joined, run)
 

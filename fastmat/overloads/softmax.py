@@ -18,7 +18,7 @@ from fastmat.cpu.kinds import (
     OF_SOFTMAX,
     SOFTMAX,
 )
-from fastmat.cpu.masked_vjps import masked_gradient, masked_write
+from fastmat.cpu.gradients_masked import masked_gradient, masked_write
 from fastmat.cpu.softmax import masked_softmax as masked_kernel
 from fastmat.cpu.softmax import softmax as kernel
 from fastmat.ops import softmax as ops
