@@ -10,10 +10,10 @@ from fastmat.cpu.blocking import ceil_div
 from fastmat.cpu.blocking_masked import TASK
 from fastmat.cpu.blocking_reductions import CHUNK, SERIAL
 from fastmat.cpu.lines import borrowed, is_packed, packed
-from fastmat.cpu.sum_where import SUMMABLE, sum_type
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import dtype_constant, scratch
 from fastmat.cpu.strides import AXES, address, offset, replaced
+from fastmat.cpu.sum_where import SUMMABLE, sum_type
 
 _sum_dtype = dtype_constant(sum_type)
 

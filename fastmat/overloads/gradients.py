@@ -9,6 +9,7 @@ from fastmat.core.compile import call_all
 from fastmat.core.inline import inlined
 from fastmat.cpu.gradients import gradient, sums
 from fastmat.cpu.gradients import write as write_kernel
+from fastmat.cpu.gradients_masked import masked_gradient, masked_sums, masked_write
 from fastmat.cpu.kinds import (
     CENTERED,
     GIVEN,
@@ -20,7 +21,6 @@ from fastmat.cpu.kinds import (
     SCALED,
     SQUARES,
 )
-from fastmat.cpu.gradients_masked import masked_gradient, masked_sums, masked_write
 from fastmat.cpu.moments import statistics
 from fastmat.ops import gradients as ops
 from fastmat.overloads.channels import check_channels, group_slots

@@ -11,8 +11,8 @@ from fastmat.core.inline import inlined
 from fastmat.core.mathfn import narrow
 from fastmat.cpu.blocking_transpose import tuning
 from fastmat.cpu.masked import fill as fill_kernel
-from fastmat.cpu.sum_where import sum_where
 from fastmat.cpu.strides import AXES, address, bits
+from fastmat.cpu.sum_where import sum_where
 from fastmat.cpu.views import overlap
 from fastmat.ops import masked as ops
 from fastmat.ops.masked import FillGradients

@@ -10,6 +10,7 @@ from fastmat.core.inline import inlined
 from fastmat.core.mathfn import NUMBA_DTYPES
 from fastmat.cpu.gradients import gradient
 from fastmat.cpu.gradients import write as write_kernel
+from fastmat.cpu.gradients_masked import masked_gradient, masked_write
 from fastmat.cpu.kinds import (
     LOG_SOFTMAX,
     LOGSUMEXP,
@@ -18,7 +19,6 @@ from fastmat.cpu.kinds import (
     OF_SOFTMAX,
     SOFTMAX,
 )
-from fastmat.cpu.gradients_masked import masked_gradient, masked_write
 from fastmat.cpu.softmax import masked_softmax as masked_kernel
 from fastmat.cpu.softmax import softmax as kernel
 from fastmat.ops import softmax as ops
