@@ -74,6 +74,17 @@ def test_warmup_knows_a_kernel_for_every_stem_and_dtype():
         assert {"matmul", "transpose"} <= stems, dtype
 
 
+def test_warmup_knows_the_semirings_that_a_dtype_has():
+    def names(dtype):
+        steps = warmup.specializations([dtype])
+        return {kernel.__name__ for stem, kernel, stored in steps if stored == dtype}
+
+    assert {"min_plus_tile", "min_plus_dot", "gelu_epilogue"} <= names("float32")
+    assert "min_plus_tile" in names("uint8")
+    assert "lor_land_dot" in names("bool")
+    assert "min_plus_tile" not in names("complex64")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -250,7 +250,7 @@ def min_plus(x1, x2):
 
 @register_jitable
 def where_valid(x1, x2):
-    mask = np.expand_dims(x1[..., 0], -1) > x2[..., 0, :]
+    mask = x1[..., :1] > x2[..., :1, :]
     return fm.matmul(x1, x2, mask=mask, fill=7)
 
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 import fastmat.cpu
 from fastmat.commands.console import Console
 from fastmat.core.cache import cache_folder
-from fastmat.core.compile import Kernel
+from fastmat.core.compile import KERNEL_DTYPES, Kernel
 from fastmat.core.dtypes import SUPPORTED
-from fastmat.core.mathfn import NUMBA_DTYPES
 
 
 def run(ops: Sequence[str] | None, dtypes: Sequence[str] | None) -> int:
@@ -33,7 +32,7 @@ def run(ops: Sequence[str] | None, dtypes: Sequence[str] | None) -> int:
         for stem, kernel, dtype in work:
             advance(f"{stem}.{kernel.__name__} {dtype}")
             kernel.load_all(dtype)
-            found += kernel.signature(NUMBA_DTYPES[dtype]) in kernel.dispatcher.stats.cache_hits
+            found += kernel.signature(KERNEL_DTYPES[dtype]) in kernel.dispatcher.stats.cache_hits
         advance("")
     seconds = time.perf_counter() - begin
     console.line(f"{len(work) - found} compiled, {found} were there: {seconds:.1f} s")
@@ -53,8 +52,10 @@ def specializations(dtypes: Sequence[str]) -> Iterator[tuple[str, Kernel, str]]:
 
 def _stored(kernel: Kernel, dtype: str) -> str | None:
     """What the kernel takes this dtype for: itself, or just bits of its size; None if nothing."""
+    if dtype in kernel.dtypes:
+        return dtype
     own = dtype.removeprefix("u")
     if own in kernel.dtypes:
         return own
-    sizes = {NUMBA_DTYPES[name].bitwidth: name for name in kernel.dtypes}
-    return sizes.get(NUMBA_DTYPES[own].bitwidth)
+    sizes = {KERNEL_DTYPES[name].bitwidth: name for name in kernel.dtypes}
+    return sizes.get(KERNEL_DTYPES[own].bitwidth)

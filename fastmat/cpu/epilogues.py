@@ -80,12 +80,7 @@ def _kernels():
 
 
 _KERNELS = _kernels()
-
-
-def __getattr__(name):
-    if name in _KERNELS:
-        return _KERNELS[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+globals().update(_KERNELS)  # where symbols of compiled code, and ``fastmat warmup``, find them
 
 
 def named(name):

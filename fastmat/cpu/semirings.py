@@ -10,6 +10,7 @@ from fastmat.cpu.lanewise import dot_by, multiply_tile_by
 from fastmat.cpu.scalar_functions import Compiled, compiled_at, embedded
 from fastmat.cpu.simd import multiply_tile
 
+REAL = ("float16", "bfloat16", "float32", "float64")
 NAMED = {  # addition, multiplication, identity of the addition
     "plus_times": ("plus", "times", "zero"),
     "plus_plus": ("plus", "plus", "zero"),
@@ -108,23 +109,35 @@ def _plus_times(
         multiply_tile(element, 3, 2, k, a, b, c, c_stride, accumulate)
 
 
+def dtypes_of(name):
+    """The dtypes that a named semiring has kernels for: see `named` for the others."""
+    parts = set(NAMED[name])
+    if parts & {"and", "or"}:
+        return ("bool",)
+    if "log_add_exp" in parts:
+        return REAL
+    ordered = bool({"min", "max"} & parts) or name == "chebyshev"
+    return tuple(
+        dtype
+        for dtype in KERNEL_DTYPES
+        if not (dtype.startswith("complex") and ordered)
+        and not (dtype.startswith("uint") and name == "plus_times")
+        and not (dtype == "bool" and name not in ("min_max", "max_min"))
+    )
+
+
 def _kernels(make, signature, suffix):
     """A kernel per named semiring."""
     found = {}
     for name, parts in NAMED.items():
         function = _plus_times if (name, suffix) == ("plus_times", "tile") else make(*parts)
         function.__name__ = function.__qualname__ = f"{name}_{suffix}"
-        found[function.__name__] = Kernel(function, signature, KERNEL_DTYPES, False)
+        found[function.__name__] = Kernel(function, signature, dtypes_of(name), False)
     return found
 
 
 _KERNELS = _kernels(tile_of, tile_types, "tile") | _kernels(dot_of, dot_types, "dot")
-
-
-def __getattr__(name):
-    if name in _KERNELS:
-        return _KERNELS[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+globals().update(_KERNELS)  # where symbols of compiled code, and ``fastmat warmup``, find them
 
 
 _users = Compiled()
