@@ -10,7 +10,15 @@ from fastmat import cli
 from fastmat.commands import compare, info, warmup
 from fastmat.commands.console import Console
 from fastmat.comparisons import checks, inputs, libraries, record, report, timing
-from fastmat.comparisons.cases import CASES, PARAMETERS, Case, on_clusters, on_groups, select
+from fastmat.comparisons.cases import (
+    CASES,
+    PARAMETERS,
+    Case,
+    on_clusters,
+    on_groups,
+    on_heads,
+    select,
+)
 
 TINY = (
     Case("products", "matmul", "float32", ((5, 7), (7, 3))),
@@ -151,6 +159,8 @@ def test_the_check_allows_rounding_and_nothing_more():
 def small_case_of(op, dtype, layout="C"):
     if op.startswith("cluster_norm"):
         return on_clusters("", op, dtype, (60, 7), 5)
+    if op.startswith("scaled_dot_product_attention"):
+        return on_heads("", op, dtype, (2, 3, 6, 5), layout=layout)
     options = {
         "rms_norm": (("eps", 1e-6),),
         "group_norm": (("num_groups", 2),),

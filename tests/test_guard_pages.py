@@ -77,6 +77,54 @@ for at_end, dtype, m, n in itertools.product((True, False), {dtypes}, sizes, siz
     kept.clear()
 """
 
+ATTENTION = """
+rng = np.random.default_rng(0)
+sizes = [(1, 1, 1, 1), (5, 7, 3, 2), (33, 40, 17, 9), (64, 193, 8, 12), (32, 16, 4, 33)]
+for at_end, dtype, (m, n, depth, width) in itertools.product((True, False), {dtypes}, sizes):
+    shapes = (m, depth), (n, depth), (n, width), (m, width)
+    plain = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    for turned, mask in itertools.product((False, True), (None, "?", dtype)):
+        seen = None if mask is None else rng.integers(0, 2, (m, n)).astype(mask)
+        def closed(x):
+            if turned:
+                return fenced(np.ascontiguousarray(x.T), at_end).T
+            return fenced(x, at_end)
+        q, k, v, g = map(closed, plain)
+        given = None if seen is None else closed(seen)
+        out, logs = fm.scaled_dot_product_attention(
+            q, k, v, given, out=fenced(np.zeros((m, width), dtype), at_end), return_stats=True)
+        expected = fm.scaled_dot_product_attention(*plain[:3], seen)
+        assert np.array_equal(out, expected)
+        places = tuple(fenced(np.zeros_like(x), at_end) for x in plain[:3])
+        fm.scaled_dot_product_attention_vjp(g, q, k, v, out, logs, given, out=places)
+        kept.clear()
+"""
+
+MOVES = """
+sizes = [1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 67]
+rng = np.random.default_rng(1)
+for at_end, dtype, m, n in itertools.product((True, False), {dtypes}, sizes, sizes):
+    mask, rows, cols = rng.random((m, n)) < 0.5, rng.permutation(m), rng.permutation(n)
+    lines = mask[:, 0], mask[0]
+    masks = fenced(mask, at_end), *(fenced(line, at_end) for line in lines)
+    indices = fenced(rows, at_end), fenced(cols, at_end)
+    for x in layouts((m, n), dtype, at_end, 1):
+        value, out = x.dtype.type(1), fenced(np.zeros((m, n), dtype), at_end)
+        expected = np.where(mask, value, x)
+        assert np.array_equal(fm.masked_fill(x, masks[0], value, out=out), expected)
+        expected = np.where(lines[0][:, None] & lines[1], x, value)
+        assert np.array_equal(fm.mask_rows_cols(x, *masks[1:], value, out=out), expected)
+        for r, c in ((rows, cols), (rows, None), (None, cols)):
+            at = np.ix_(np.arange(m) if r is None else r, np.arange(n) if c is None else c)
+            r, c = r if r is None else indices[0], c if c is None else indices[1]
+            expected = x[at]
+            assert np.array_equal(fm.take_submatrix(x, r, c, out=out), expected)
+            target = fenced(np.zeros((m, n), dtype), at_end)
+            fm.put_submatrix(target, r, c, x)
+            assert np.array_equal(target[at], x)
+    kept.clear()
+"""
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="closes pages as Linux does")
 
 
@@ -105,3 +153,13 @@ def test_products(dtypes, sizes):
 @pytest.mark.parametrize("dtypes", ["i1 i2", "f4 f8", "c16"])
 def test_transposes(dtypes):
     assert run(TRANSPOSES.format(dtypes=dtypes.split())) == (0, "")
+
+
+@pytest.mark.parametrize("dtypes", ["f4 f8", "f2"])
+def test_attention(dtypes):
+    assert run(ATTENTION.format(dtypes=dtypes.split())) == (0, "")
+
+
+@pytest.mark.parametrize("dtypes", ["i1 i2", "f4 f8", "c16"])
+def test_moves(dtypes):
+    assert run(MOVES.format(dtypes=dtypes.split())) == (0, "")

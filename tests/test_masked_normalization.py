@@ -109,7 +109,9 @@ def check_norm(op, x, mask, weight, bias, stats=True, **keywords):
     assert mean.dtype == rstd.dtype == np.float64
     assert bits(result[~kept]) == bits(np.zeros_like(result[~kept]))
     w, b = (np.broadcast_to(part.reshape(along), shape) for part in (weight, bias))
-    of_groups = [part.reshape([1 if a in axes else n for a, n in enumerate(shape)]) for part in (mean, rstd)]
+    of_groups = [
+        part.reshape([1 if a in axes else n for a, n in enumerate(shape)]) for part in (mean, rstd)
+    ]
     for at, where in groups_of(shape, axes):
         inside = kept[where]
         if not inside.any():
@@ -189,7 +191,9 @@ def test_a_users_activation_sees_nothing_that_is_masked():
     for shape in [(20, 30), (3, 5000), (300, 8), (40, 3)]:
         x, mask, weight, bias = operands("layer_norm", shape, "f8", shape)
         for y in (x, np.asfortranarray(x)):
-            found = fm.layer_norm(hidden(y, mask), shape[-1], weight, bias, mask=mask, activation=shifted)
+            found = fm.layer_norm(
+                hidden(y, mask), shape[-1], weight, bias, mask=mask, activation=shifted
+            )
             plain = fm.layer_norm(y, shape[-1], weight, bias, mask=mask)
             np.testing.assert_allclose(found, np.where(mask, plain + 1, 0), rtol=1e-12)
 
@@ -260,7 +264,9 @@ def check_vjp(op, x, mask, weight, training=True):
     assert found.x.dtype == x.dtype and found.weight.dtype == weight.dtype
     assert bits(found.x[~kept]) == bits(np.zeros_like(found.x[~kept]))
     assert (alone.x[~kept] == 0).all()
-    statistics = [part.reshape([1 if a in axes else n for a, n in enumerate(shape)]) for part in (mean, rstd)]
+    statistics = [
+        part.reshape([1 if a in axes else n for a, n in enumerate(shape)]) for part in (mean, rstd)
+    ]
     w = np.broadcast_to(weight.reshape(form), shape)
     by_weight, by_bias = np.zeros(shape, np.longdouble), np.zeros(shape, np.longdouble)
     bounds = np.zeros(shape, np.longdouble)
@@ -287,7 +293,11 @@ def check_vjp(op, x, mask, weight, training=True):
         part = bounds[where]
         part[inside] = np.abs(arrays[0]) * (np.abs(normal) + np.abs(of_group[0] * of_group[1]) + 1)
         bounds[where] = part
-    rest = tuple(a for a in range(x.ndim) if a != 1) if op == "batch_norm" else tuple(range(x.ndim - 1))
+    rest = (
+        tuple(a for a in range(x.ndim) if a != 1)
+        if op == "batch_norm"
+        else tuple(range(x.ndim - 1))
+    )
     bound = 8 * np.finfo("f4" if x.dtype != np.float64 else "f8").eps * np.sum(bounds, rest)
     bound = bound + x.size * 2.0**-52 * np.sum(bounds, rest)
     for part, total in ((found.weight, by_weight), (found.bias, by_bias)):
@@ -355,7 +365,9 @@ def test_same_bits_at_any_number_of_threads(dtype):
             found, g = set(), values(shape, dtype, 6)
             for threads in (1, 2, 4, 8):
                 numba.set_num_threads(threads)
-                parts = getattr(fm, op)(x, weight=weight, bias=bias, mask=mask, return_stats=True, **how)
+                parts = getattr(fm, op)(
+                    x, weight=weight, bias=bias, mask=mask, return_stats=True, **how
+                )
                 back = gradients_of(op, g, x, *parts[1:], weight, mask=mask)
                 found.add(b"".join(bits(part) for part in (*parts, *back)))
             assert len(found) == 1

@@ -101,7 +101,13 @@ def test_groups_of_which_nothing_is_kept(dtype):
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_a_mask_that_keeps_all_changes_no_bit(dtype):
-    for shape, axis in [((5, 7), 1), ((300, 16), 1), ((40, 300), 0), ((2, 9000), 1), ((3, 70_001), 1)]:
+    for shape, axis in [
+        ((5, 7), 1),
+        ((300, 16), 1),
+        ((40, 300), 0),
+        ((2, 9000), 1),
+        ((3, 70_001), 1),
+    ]:
         x = spread(shape, dtype)
         for mask in (np.ones(shape, bool), np.True_, np.ones(shape[-1:], bool)):
             for op in OPS:
@@ -159,7 +165,9 @@ def test_any_byte_but_zero_is_true():
     mask = np.frombuffer(bytes([0, 1, 2, 255, 128, 0]), np.uint8).view(bool)
     x = spread((4, 6), "f4")
     for axis in (0, 1):
-        assert bits(fm.softmax(x, axis, mask=mask)) == bits(fm.softmax(x, axis, mask=mask.copy() & True))
+        assert bits(fm.softmax(x, axis, mask=mask)) == bits(
+            fm.softmax(x, axis, mask=mask.copy() & True)
+        )
 
 
 def test_masks_that_are_not_arrays():
@@ -270,7 +278,9 @@ def check_vjp(op, x, mask, axis=-1):
     kept = np.broadcast_to(mask, x.shape)
     y = np.asarray(forward(op, x, mask, axis)).astype(x.dtype)
     g = values(x.shape, x.dtype, 6)
-    expected = getattr(gradient_oracles, f"{op}_vjp")(np.where(kept, g, np.zeros((), g.dtype)), y, axis)
+    expected = getattr(gradient_oracles, f"{op}_vjp")(
+        np.where(kept, g, np.zeros((), g.dtype)), y, axis
+    )
     bound = np.where(kept, getattr(gradient_bounds, GRADIENTS[op])(expected), 0)
     value = np.where(kept, expected.x, 0)
     for cotangent, result in ((g, y), (hidden(g, mask), hidden(y, mask))):

@@ -76,6 +76,15 @@ def softmax(x):
 
 
 @register_jitable
+def scaled_dot_product_attention_vjp(cotangent, q, k, v):
+    found = fm.scaled_dot_product_attention(q, k, v, return_stats=True)
+    gradients = fm.scaled_dot_product_attention_vjp(
+        cotangent, q, k, v, found.result, found.logsumexp
+    )
+    return np.concatenate((gradients.q, gradients.k, gradients.v), axis=1)
+
+
+@register_jitable
 def layer_norm_vjp(x, weight):
     center, factor = np.zeros((x.shape[0], 1)), np.ones((x.shape[0], 1))
     found = fm.layer_norm_vjp(x, x, center, factor, x.shape[1], weight)
@@ -114,7 +123,140 @@ def joined(by_x, by_weight, by_bias):
     return np.concatenate((by_x.ravel(), by_weight, by_bias))
 
 
+@register_jitable
+def masked_fill(x, y):
+    return fm.masked_fill(x, np.abs(y) > 1, y)
+
+
+@register_jitable
+def mask_rows_cols(x):
+    return fm.mask_rows_cols(x, np.abs(x[:, 0]) > 1, np.abs(x[0]) > 1)
+
+
+@register_jitable
+def masked_fill_vjp(x, value):
+    found = fm.masked_fill_vjp(x, np.abs(x) > 1, value)
+    return np.concatenate((found.x.ravel(), found.value.ravel()))
+
+
+@register_jitable
+def mask_rows_cols_vjp(x):
+    return fm.mask_rows_cols_vjp(x, np.abs(x[:, 0]) > 1, np.abs(x[0]) > 1)
+
+
+@register_jitable
+def take_submatrix(x):
+    return fm.take_submatrix(x, np.arange(x.shape[0]) * 7 % 101, np.arange(x.shape[1])[::-1])
+
+
+@register_jitable
+def put_submatrix(x, values):
+    rows = np.arange(values.shape[0]) * 7 % x.shape[0]
+    return fm.put_submatrix(x.copy(), rows, np.arange(values.shape[1])[::-1], values)
+
+
+@register_jitable
+def take_submatrix_vjp(x):
+    rows, cols = np.arange(x.shape[0]) * 7 % 101, np.arange(x.shape[1]) // 2
+    return fm.take_submatrix_vjp(x, rows, cols, x.shape)
+
+
+@register_jitable
+def valid(x):
+    return x > -0.5
+
+
+@register_jitable
+def masked_sum(x):
+    return fm.masked_sum(x, valid(x), -1)
+
+
+@register_jitable
+def masked_mean(x):
+    return fm.masked_mean(x, valid(x), 0)
+
+
+@register_jitable
+def masked_var(x):
+    return fm.masked_var(x, valid(x), -1)
+
+
+@register_jitable
+def masked_std(x):
+    return fm.masked_std(x, valid(x), 0)
+
+
+@register_jitable
+def masked_min(x):
+    return fm.masked_min(x, valid(x), -1, initial=9)
+
+
+@register_jitable
+def masked_max(x):
+    return fm.masked_max(x, valid(x), 0, initial=-9)
+
+
+@register_jitable
+def masked_argmin(x):
+    return fm.masked_argmin(x, valid(x))
+
+
+@register_jitable
+def masked_argmax(x):
+    return fm.masked_argmax(x, valid(x))
+
+
+@register_jitable
+def masked_count(x):
+    return fm.masked_count(x, valid(x), -1)
+
+
+@register_jitable
+def masked_sum_vjp(g, x):
+    return fm.masked_sum_vjp(g, x, valid(x), -1)
+
+
+@register_jitable
+def masked_mean_vjp(g, x):
+    return fm.masked_mean_vjp(g, x, valid(x), -1)
+
+
+@register_jitable
+def masked_var_vjp(g, x):
+    return fm.masked_var_vjp(g, x, valid(x), -1)
+
+
+@register_jitable
+def masked_std_vjp(g, x):
+    return fm.masked_std_vjp(g, x, valid(x), -1)
+
+
+@register_jitable
+def masked_min_vjp(g, x):
+    least = fm.masked_min(x, valid(x), -1, initial=9)
+    return fm.masked_min_vjp(g, x, valid(x), least, -1)
+
+
+@register_jitable
+def masked_max_vjp(g, x):
+    largest = fm.masked_max(x, valid(x), -1, initial=-9)
+    return fm.masked_max_vjp(g, x, valid(x), largest, -1)
+
+
+MASKED = (masked_sum, masked_mean, masked_var, masked_std, masked_min, masked_max)
+MASKED += (masked_argmin, masked_argmax, masked_count)
+MASKED_GRADIENTS = (masked_sum_vjp, masked_mean_vjp, masked_var_vjp, masked_std_vjp)
+MASKED_GRADIENTS += (masked_min_vjp, masked_max_vjp)
+
 WITH_MORE = {
+    "masked_fill": masked_fill,
+    "mask_rows_cols": mask_rows_cols,
+    "masked_fill_vjp": masked_fill_vjp,
+    "mask_rows_cols_vjp": mask_rows_cols_vjp,
+    "take_submatrix": take_submatrix,
+    "put_submatrix": put_submatrix,
+    "take_submatrix_vjp": take_submatrix_vjp,
+    **{function.__name__: function for function in (*MASKED, *MASKED_GRADIENTS)},
     "layer_norm_vjp": layer_norm_vjp,
     "rms_norm_vjp": rms_norm_vjp,
     "group_norm_vjp": group_norm_vjp,
@@ -130,6 +272,7 @@ WITH_MORE = {
     "moments": moments,
     "standardize": standardize,
     "softmax": softmax,
+    "scaled_dot_product_attention_vjp": scaled_dot_product_attention_vjp,
 }
 
 # Shapes that are large enough to be shared out, by every way that a kernel has of doing that.
@@ -170,12 +313,31 @@ CALLS = {
     "instance_norm_vjp": [((40, 6, 300), (6,)), ((2, 4, 80_000), (4,))],
     "batch_norm_vjp": [((40, 6, 300), (6,)), ((3000, 70, 1), (70,))],
     "normalize_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
+    "scaled_dot_product_attention": [
+        ((70, 16), (50, 16), (50, 20)),
+        ((3, 300, 64), (3, 500, 64), (3, 500, 64)),
+    ],
+    "scaled_dot_product_attention_vjp": [
+        ((3, 300, 40), (3, 300, 40), (3, 500, 40), (3, 500, 40)),
+    ],
     "softmax_vjp": [((5000, 8), (5000, 8)), ((300, 700), (300, 700))],
     "log_softmax_vjp": [((5000, 8), (5000, 8)), ((2, 90_000), (2, 90_000))],
+    "masked_fill": [((700, 300), (700, 300))],
+    "mask_rows_cols": [((700, 300),)],
+    "masked_fill_vjp": [((700, 300), (700, 1)), ((700, 300), (300,)), ((700, 300), (1,))],
+    "mask_rows_cols_vjp": [((700, 300),)],
+    "take_submatrix": [((700, 300),), ((9000, 8),)],
+    "put_submatrix": [((700, 300), (700, 300)), ((90, 300), (900, 300))],
+    "take_submatrix_vjp": [((700, 300),), ((9000, 8),)],
+    **{f.__name__: [((5000, 8),), ((300, 700),), ((2, 90_000),)] for f in MASKED},
+    **{f.__name__: [((5000,), (5000, 8)), ((2,), (2, 90_000))] for f in MASKED_GRADIENTS},
     "logsumexp_vjp": [((5000,), (5000, 8), (5000,)), ((2,), (2, 90_000), (2,))],
 }
 DTYPES = ["f4", "f8", "c8"]
-REAL = set(CALLS) - {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}
+COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}
+COMPLEX_TOO |= {"masked_fill", "masked_fill_vjp", "mask_rows_cols", "mask_rows_cols_vjp"}
+COMPLEX_TOO |= {"take_submatrix", "take_submatrix_vjp", "put_submatrix"}
+REAL = set(CALLS) - COMPLEX_TOO
 ROWS = [
     (op, shapes, dtype)
     for dtype in DTYPES

@@ -222,6 +222,25 @@ def logsumexp_bound(expected):
     return _rounded_half(expected, bound)
 
 
+def log_sum_exp_bound(product):
+    """Elementwise bound on the error of log Σ exp(x + y) of k terms, added in any order.
+
+    Adding two logarithms rounds the result, which is at most s = max |x + y| + log k, and the
+    logarithm and exponential that correct the larger of them, at most log 2: eps/2 · s + 2 · eps
+    with room for functions within one unit. The derivatives of a sum by its terms add up to 1,
+    so absolute errors of the terms, eps/2 · s of x + y, are passed on but do not grow. Hence
+    k · (eps · s / 2 + 2 · eps) for the additions, and the rounding of the terms.
+    """
+    accumulator = np.dtype("f4") if product.dtype in HALVES else product.dtype
+    eps = np.longdouble(np.finfo(accumulator).eps)
+    with np.errstate(invalid="ignore"):
+        size = product.magnitude + np.log(np.longdouble(product.k + 1))
+        bound = (product.k + 1) * eps * (2 + size / 2)
+        if product.dtype in HALVES:
+            bound = rounding_bound(np.abs(product.value), bound, product.dtype)
+    return bound
+
+
 def _rounded_half(expected, bound):
     return (
         rounding_bound(expected.value, bound, expected.dtype) if expected.dtype in HALVES else bound

@@ -245,6 +245,116 @@ def logsumexp(x: Array, *, axis: int, out: Array) -> None:
     np.copyto(out, special.logsumexp(x, axis))
 
 
+def masked_sum(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.sum(x, axis, where=_valid(mask), out=out)
+
+
+def masked_mean(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.mean(x, axis, where=_valid(mask), out=out)
+
+
+def masked_var(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.var(x, axis, where=_valid(mask), out=out)
+
+
+def masked_std(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.std(x, axis, where=_valid(mask), out=out)
+
+
+def masked_min(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.min(x, axis, where=_valid(mask), initial=np.inf, out=out)
+
+
+def masked_max(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.max(x, axis, where=_valid(mask), initial=-np.inf, out=out)
+
+
+def masked_argmin(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.argmin(np.where(_valid(mask), x, x.dtype.type(np.inf)), axis, out=out)
+
+
+def masked_argmax(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.argmax(np.where(_valid(mask), x, x.dtype.type(-np.inf)), axis, out=out)
+
+
+def masked_count(x: Array, *, mask: Array, axis: int, out: Array) -> None:
+    np.copyto(out, np.count_nonzero(_valid(mask), axis))
+
+
+def masked_sum_vjp(cotangent: Array, *, x: Array, mask: Array, axis: int, out: Array) -> None:
+    np.multiply(np.expand_dims(cotangent, axis), mask, out=out)
+
+
+def masked_mean_vjp(cotangent: Array, *, x: Array, mask: Array, axis: int, out: Array) -> None:
+    share = (cotangent / np.count_nonzero(mask, axis)).astype(out.dtype, copy=False)
+    np.multiply(np.expand_dims(share, axis), mask, out=out)
+
+
+def masked_var_vjp(cotangent: Array, *, x: Array, mask: Array, axis: int, out: Array) -> None:
+    valid = _valid(mask)
+    mean = np.mean(x, axis, where=valid, keepdims=True)
+    factor = (2 * cotangent / np.count_nonzero(valid, axis)).astype(out.dtype, copy=False)
+    np.multiply((x - mean) * np.expand_dims(factor, axis), mask, out=out)
+
+
+def masked_std_vjp(cotangent: Array, *, x: Array, mask: Array, axis: int, out: Array) -> None:
+    valid = _valid(mask)
+    mean = np.mean(x, axis, where=valid, keepdims=True)
+    deviation = np.std(x, axis, where=valid)
+    factor = (cotangent / (np.count_nonzero(valid, axis) * deviation)).astype(out.dtype, copy=False)
+    np.multiply((x - mean) * np.expand_dims(factor, axis), mask, out=out)
+
+
+def masked_min_vjp(
+    cotangent: Array, *, x: Array, mask: Array, result: Array, axis: int, out: Array
+) -> None:
+    equal = (x == np.expand_dims(result, axis)) & _valid(mask)
+    share = (cotangent / np.count_nonzero(equal, axis)).astype(out.dtype, copy=False)
+    np.multiply(np.expand_dims(share, axis), equal, out=out)
+
+
+masked_max_vjp = masked_min_vjp
+
+
+def _valid(mask: Array) -> Array:
+    """The mask; the check of a result holds all operands in float64."""
+    return mask.astype(bool, copy=False)
+
+
+def scaled_dot_product_attention(
+    q: Array, *, k: Array, v: Array, out: Array, is_causal: bool = False
+) -> None:
+    np.matmul(special.softmax(_scores(q, k, is_causal), -1), v, out=out)
+
+
+def scaled_dot_product_attention_vjp(
+    cotangent: Array,
+    *,
+    q: Array,
+    k: Array,
+    v: Array,
+    result: Array,
+    logsumexp: Array,
+    out: Array,
+    is_causal: bool = False,
+) -> None:
+    """All three gradients, of which the first is stored."""
+    logs = logsumexp.astype(q.dtype, copy=False)[..., np.newaxis]
+    weights = np.exp(_scores(q, k, is_causal) - logs)
+    slopes = cotangent @ v.swapaxes(-1, -2) - (cotangent * result).sum(-1, keepdims=True)
+    slopes *= weights * q.dtype.type(1 / math.sqrt(q.shape[-1]))
+    np.matmul(slopes, k, out=out)
+    _ = slopes.swapaxes(-1, -2) @ q, weights.swapaxes(-1, -2) @ cotangent
+
+
+def _scores(q: Array, k: Array, is_causal: bool) -> Array:
+    scores = q @ k.swapaxes(-1, -2)
+    scores *= q.dtype.type(1 / math.sqrt(q.shape[-1]))
+    if is_causal:
+        scores[..., ~np.tri(*scores.shape[-2:], dtype=bool)] = -np.inf
+    return scores
+
+
 def _rows_of_clusters(labels: Array) -> list[Array]:
     """The numbers of the rows of each cluster; all clusters have some."""
     labels = labels.astype(np.intp)

@@ -119,6 +119,58 @@ def logsumexp(x: Tensor, *, axis: int, out: Tensor) -> Tensor:
     return torch.logsumexp(x, axis, out=out)
 
 
+def masked_sum(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return torch.sum(_filled(x, mask), axis, out=out)
+
+
+def masked_mean(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return torch.div(_filled(x, mask).sum(axis), mask.sum(axis), out=out)
+
+
+def masked_var(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return out.copy_(_masked_variance(x, mask, axis))
+
+
+def masked_std(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return torch.sqrt(_masked_variance(x, mask, axis), out=out)
+
+
+def masked_min(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return torch.amin(_filled(x, mask, math.inf), axis, out=out)
+
+
+def masked_max(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return torch.amax(_filled(x, mask, -math.inf), axis, out=out)
+
+
+def masked_argmin(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return torch.argmin(_filled(x, mask, math.inf), axis, out=out)
+
+
+def masked_argmax(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return torch.argmax(_filled(x, mask, -math.inf), axis, out=out)
+
+
+def masked_count(x: Tensor, *, mask: Tensor, axis: int, out: Tensor) -> Tensor:
+    return torch.sum(mask, axis, out=out)
+
+
+def _filled(x: Tensor, mask: Tensor, value: float = 0.0) -> Tensor:
+    return torch.where(mask, x, value)
+
+
+def _masked_variance(x: Tensor, mask: Tensor, axis: int) -> Tensor:
+    count = mask.sum(axis, keepdim=True)
+    mean = _filled(x, mask).sum(axis, keepdim=True) / count
+    return _filled(x - mean, mask).square().sum(axis) / count.squeeze(axis)
+
+
+def scaled_dot_product_attention(
+    q: Tensor, *, k: Tensor, v: Tensor, out: Tensor, is_causal: bool = False
+) -> Tensor:
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal)
+
+
 def layer_norm_vjp(
     cotangent: Tensor,
     *,
@@ -212,10 +264,35 @@ def _logsumexp_graph(x: Tensor, result: Tensor, axis: int) -> tuple[Tensor, ...]
     return torch.logsumexp(x, axis), x
 
 
+def _masked_graph(op: str, x: Tensor, mask: Tensor, axis: int, **result: Tensor) -> Any:
+    """Of a masked reduction; those of extreme numbers are given what they returned, too."""
+    if op == "sum":
+        return _filled(x, mask).sum(axis), x
+    if op == "mean":
+        return _filled(x, mask).sum(axis) / mask.sum(axis), x
+    if op in ("var", "std"):
+        variance = _masked_variance(x, mask, axis)
+        return variance if op == "var" else variance.sqrt(), x
+    extreme = torch.amin if op == "min" else torch.amax
+    return extreme(_filled(x, mask, math.inf if op == "min" else -math.inf), axis), x
+
+
+def _attention_graph(
+    q: Tensor, k: Tensor, v: Tensor, result: Tensor, logsumexp: Tensor, is_causal: bool = False
+) -> tuple[Tensor, ...]:
+    q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal), q, k, v
+
+
 # Result, and what it is differentiated by; statistics are those that PyTorch's own way forth keeps.
 GRAPHS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "rms_norm_vjp": _rms_norm_graph,
     "instance_norm_vjp": _instance_norm_graph,
     "normalize_vjp": _normalize_graph,
     "logsumexp_vjp": _logsumexp_graph,
+    **{
+        f"masked_{op}_vjp": partial(_masked_graph, op)
+        for op in ("sum", "mean", "var", "std", "min", "max")
+    },
+    "scaled_dot_product_attention_vjp": _attention_graph,
 }

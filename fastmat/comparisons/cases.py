@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fastmat.comparisons import masked_reductions, moves
+from fastmat.comparisons.parameters import OF_HEADS, PARAMETERS
+
 Shape = tuple[int, ...]
 Options = tuple[tuple[str, object], ...]
-
-# The operations on groups of numbers, and what they call their operands after the first, which is
-# `x`, or `cotangent` for gradients.
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "layer_norm": ("weight", "bias"),
-    "rms_norm": ("weight",),
-    "group_norm": ("weight", "bias"),
-    "instance_norm": ("weight", "bias"),
-    "batch_norm": ("running_mean", "running_var", "weight", "bias"),
-    "normalize": (),
-    "cluster_norm": ("clusters", "weight", "bias"),
-    "cluster_norm_vjp": ("x", "labels", "mean", "rstd", "weight"),
-    "moments": (),
-    "standardize": (),
-    "softmax": (),
-    "log_softmax": (),
-    "logsumexp": (),
-    "layer_norm_vjp": ("x", "mean", "rstd", "weight"),
-    "rms_norm_vjp": ("x", "rstd", "weight"),
-    "group_norm_vjp": ("x", "mean", "rstd", "weight"),
-    "instance_norm_vjp": ("x", "mean", "rstd", "weight"),
-    "batch_norm_vjp": ("x", "mean", "rstd", "weight"),
-    "normalize_vjp": ("x",),
-    "softmax_vjp": ("result",),
-    "log_softmax_vjp": ("result",),
-    "logsumexp_vjp": ("x", "result"),
-}
 
 
 @dataclass(frozen=True)
@@ -87,6 +62,8 @@ class Case:
     @property
     def parameters(self) -> tuple[str, ...]:
         """What an operation on groups calls its operands after the first."""
+        if self.op in moves.PARAMETERS:
+            return moves.PARAMETERS[self.op]
         return PARAMETERS[self.op] + (("residual",) if self.residual else ())
 
     @property
@@ -94,8 +71,10 @@ class Case:
         """The row in words: operation and shapes."""
         shown = self.shapes
         if self.op in PARAMETERS:
-            x = 1 if self.op == "logsumexp_vjp" else 0
+            x = 1 if self.op == "logsumexp_vjp" or masked_reductions.is_gradient(self.op) else 0
             shown = self.shapes[x : x + 1]
+        elif self.op in moves.PARAMETERS:
+            shown = self.shapes[:1]
         shapes = " @ ".join("×".join(map(str, shape)) for shape in shown)
         if self.op == "vecdot":
             shapes = shapes.replace(" @ ", " · ")
@@ -121,10 +100,10 @@ def on_groups(
 
 def _shape_of(name: str, op: str, x: Shape, options: Mapping[str, Any]) -> Shape:
     """The shape of an operand of this operation, or of its gradient."""
-    if name == "x":
+    if name in ("x", "mask"):
         return x
     if name in ("cotangent", "result"):
-        return x[:-1] if op == "logsumexp" else x
+        return x[:-1] if op == "logsumexp" or op in masked_reductions.PARAMETERS else x
     last_axis = op in ("layer_norm", "rms_norm")
     if name in ("mean", "rstd") and op != "batch_norm":
         if last_axis:
@@ -144,6 +123,13 @@ def on_clusters(
         shapes = (shape, shape, (n,), statistics, statistics, (d,))
     note = f"{clusters} clusters"
     return Case(group, op, dtype, shapes, clusters=clusters, note=note, **keywords)  # type: ignore[arg-type]
+
+
+def on_heads(group: str, op: str, dtype: str, shape: Shape, **keywords: object) -> Case:
+    """Attention, or its gradients, on as many queries as keys: items, heads, length, depth."""
+    shapes = (shape,) * 5 + (shape[:-1],) if op.endswith("_vjp") else (shape,) * 3
+    note, quick = ("causal", False) if keywords.get("options") else ("", True)
+    return Case(group, op, dtype, shapes, note=note, quick=quick, **keywords)  # type: ignore[arg-type]
 
 
 def _product(
@@ -345,6 +331,17 @@ SOFTMAX = (
     on_groups("softmax", "logsumexp", "float32", _TABLE),
 )
 
+MASKED = tuple(
+    on_groups("masked reductions", op, dtype, shape, quick=quick)
+    for op, dtype, shape, quick in masked_reductions.ROWS
+)
+MOVES = tuple(Case(**fields) for fields in moves.ROWS)
+ATTENTION = tuple(
+    on_heads("attention", op, "float32", (1, 8, 1024, 64), options=((note, True),) if note else ())
+    for op in OF_HEADS
+    for note in ("", "is_causal")
+)
+
 # The photograph has 600 rows of 512 pixels of three colours.
 PHOTO = (
     Case(
@@ -398,6 +395,9 @@ CASES = (
     *CLUSTERS,
     *MOMENTS,
     *SOFTMAX,
+    *MASKED,
+    *MOVES,
+    *ATTENTION,
     *PHOTO,
 )
 
@@ -410,20 +410,3 @@ def select(quick: bool, ops: Sequence[str] | None) -> list[Case]:
 def operations() -> list[str]:
     """The names of all operations compared."""
     return sorted({case.op for case in CASES})
-
-
-def floating_point_operations(case: Case) -> float:
-    """Multiplications and additions of a product (real ones, also for complex numbers)."""
-    if len(case.shapes) < 2:
-        return 0.0
-    first, second = case.shapes
-    if case.op == "matmul":
-        count = math.prod(first) * second[-1]
-    else:
-        count = max(math.prod(first), math.prod(second))
-    return (8.0 if case.dtype.startswith("complex") else 2.0) * count
-
-
-def is_product(case: Case) -> bool:
-    """Whether arithmetic sets the time (matrix products) rather than memory (all others)."""
-    return case.op == "matmul"

@@ -6,8 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastmat.comparisons import checks_gradients, libraries
-from fastmat.comparisons.cases import PARAMETERS, Case
+from fastmat.comparisons import (
+    checks_attention,
+    checks_gradients,
+    libraries,
+    masked_reductions,
+    moves,
+)
+from fastmat.comparisons.cases import OF_HEADS, PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
 
@@ -23,7 +29,8 @@ def error(case: Case, arrays: tuple[Array, ...], result: Array, expected: Array)
     """
     if result.shape != expected.shape or result.dtype != expected.dtype:
         return float("inf")
-    if expected.dtype.kind not in "fc" or "transpose" in case.op:
+    exact = "transpose" in case.op or case.op in moves.PARAMETERS
+    if expected.dtype.kind not in "fc" or exact:
         return 0.0 if np.array_equal(result, expected) else float("inf")
     wide = np.dtype(np.float32) if expected.dtype == np.float16 else expected.real.dtype
     if case.op in PARAMETERS:
@@ -53,7 +60,9 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     - With a residual the second half of the result is the sum, which is rounded once.
     - softmax: exp(x - max) inherits the rounding of its argument, so y may be off by
       (8 + |x - max|) eps y.
+    - Attention: see `checks_attention`.
     - Gradients: see `checks_gradients`.
+    - Masked reductions and their gradients: see `masked_reductions`.
     - Gradients of clusters in float32 are computed in float64; in float64 their terms may be off
       by 8 eps each.
     - float16 is computed in float32 (eps is that of float32) and rounded once, to half a unit
@@ -69,6 +78,12 @@ def _error_on_groups(case: Case, arrays: tuple[Array, ...], result: Array) -> fl
     x = wide_arrays[0]
     if case.op == "softmax":
         allowed = (8 + np.max(x, -1, keepdims=True) - x) * size
+    elif masked_reductions.is_masked(case.op):
+        first = "cotangent" if case.op.endswith("_vjp") else "x"
+        named = dict(zip((first, *case.parameters), wide_arrays, strict=True))
+        allowed = masked_reductions.allowed(case.op, named, exact)
+    elif case.op in OF_HEADS:
+        allowed = checks_attention.allowed(case, wide_arrays)
     elif case.op == "cluster_norm_vjp" and result.dtype == np.float64:
         allowed = 8 * (size + _largest_term(wide_arrays))
     elif case.op.endswith("_vjp") and not case.clusters:

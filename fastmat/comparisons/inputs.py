@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmat.comparisons import masked_reductions, moves
 from fastmat.comparisons.cases import Case, Shape
 from fastmat.comparisons.results import Array, with_results
 
@@ -30,6 +31,14 @@ def operands(case: Case) -> tuple[Array, ...]:
     arrays = tuple(_random(rng, shape, np.dtype(case.dtype)) for shape in case.shapes)
     if case.clusters:
         return _with_labels(case, arrays, rng)
+    if case.op in moves.PARAMETERS:
+        return moves.operands(case, arrays, rng)
+    if masked_reductions.is_masked(case.op):
+        names = ("", *case.parameters)
+        arrays = tuple(
+            masked_reductions.mask_of(rng, array.shape) if name == "mask" else array
+            for name, array in zip(names, arrays, strict=True)
+        )
     if case.layout == "reversed":
         return tuple(array[..., ::-1, ::-1] for array in arrays)
     if case.op == "batch_norm":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastmat
-from fastmat.comparisons import by_numpy
+from fastmat.comparisons import by_numpy, masked_reductions, moves
 from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
@@ -19,6 +19,8 @@ Call = Callable[[], object]
 
 def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     """NumPy's way, or SciPy's where NumPy has no function, into a preallocated output."""
+    if case.op in moves.PARAMETERS:
+        return moves.numpy_call(case, arrays, out)
     if case.op in PARAMETERS:
         arrays = _one_dtype(case, arrays)
         function = getattr(by_numpy, case.op)
@@ -33,6 +35,8 @@ def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
 
 def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
     """fastmat's way, into a preallocated output."""
+    if case.op in moves.PARAMETERS:
+        return moves.fastmat_call(case, arrays, out)
     function = getattr(fastmat, case.op)
     if case.op == "transpose":
         return partial(function, arrays[0], case.axes, out)
@@ -40,6 +44,8 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return partial(_store_moments, arrays[0], out, **_keywords(case, arrays))
     if case.op in PARAMETERS:
         destination = (out[0], out[1]) if case.residual else out
+        if case.op == "scaled_dot_product_attention_vjp":
+            destination = (out, None, None)
         return partial(function, arrays[0], out=destination, **_keywords(case, arrays))
     return partial(function, *arrays, out)
 
@@ -62,6 +68,8 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
         arrays = _one_dtype(case, arrays)
     tensors: list[Any] = [torch.from_numpy(array) for array in arrays]
     result = torch.from_numpy(out)
+    if case.op in moves.PARAMETERS:
+        return moves.torch_call(case, tensors, result)
     if case.op in PARAMETERS:
         from fastmat.comparisons import by_torch
 
@@ -96,8 +104,15 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
 
     Mean and variance are its first and second half; so are result and sum with a residual.
     """
+    if case.op in moves.PARAMETERS:
+        return moves.output(case, arrays)
     if case.op in PARAMETERS:
-        first = arrays[1] if case.op == "logsumexp_vjp" else arrays[0]
+        of_second = ("logsumexp_vjp", "scaled_dot_product_attention_vjp")
+        by_group = case.op in of_second or masked_reductions.is_gradient(case.op)
+        first = arrays[1] if by_group else arrays[0]
+        if masked_reductions.is_masked(case.op) and not by_group:
+            dtype = masked_reductions.result_dtype(case.op, first.dtype)
+            return np.empty(first.shape[:-1], dtype)
         if case.residual:
             return np.empty((2, *first.shape), first.dtype)
         if case.op == "moments":

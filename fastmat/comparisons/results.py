@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmat.comparisons.cases import Case
+from fastmat.comparisons import masked_reductions
+from fastmat.comparisons.cases import OF_HEADS, Case
 
 Array = NDArray[np.generic]
 
@@ -18,6 +19,8 @@ def with_results(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     Statistics are in float64, as fastmat returns them.
     """
     named = dict(zip(("cotangent", *case.parameters), arrays, strict=True))
+    if case.op in OF_HEADS:
+        return _with_attention(case, named)
     if "rstd" in named:
         statistics = _mean_and_rstd(case, named["x"])
     else:
@@ -25,8 +28,24 @@ def with_results(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     for name, given in named.items():
         if name in statistics:
             named[name] = np.ascontiguousarray(statistics[name]).reshape(given.shape)
+        elif name == "result" and "mask" in named:
+            np.copyto(given, masked_reductions.result_of(case.op, named["x"], named["mask"]))
         elif name == "result":
             np.copyto(given, _result(case, named.get("x", given)), casting="same_kind")
+    return tuple(named.values())
+
+
+def _with_attention(case: Case, named: dict[str, Array]) -> tuple[Array, ...]:
+    """With result and logarithms of sums of exponentials, the latter in float64."""
+    q, k, v = (named[name].astype(np.float64) for name in "qkv")
+    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    if dict(case.options).get("is_causal"):
+        scores = np.where(np.tri(*scores.shape[-2:], dtype=bool), scores, -np.inf)
+    largest = np.max(scores, -1, keepdims=True)
+    weights = np.exp(scores - largest)
+    total = weights.sum(-1, keepdims=True)
+    np.copyto(named["result"], weights / total @ v, casting="same_kind")
+    named["logsumexp"] = (largest + np.log(total))[..., 0]
     return tuple(named.values())
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from fastmat.comparisons.cases import Case, floating_point_operations, is_product
+import math
+
+from fastmat.comparisons.cases import Case
 from fastmat.comparisons.inputs import Array
+from fastmat.comparisons.parameters import OF_HEADS
 from fastmat.cpu import roof
 
 
@@ -34,3 +37,23 @@ def work(case: Case, arrays: tuple[Array, ...], out: Array) -> tuple[float, str]
     if is_product(case):
         return floating_point_operations(case), "FLOP/s"
     return float(sum(array.nbytes for array in (*arrays, out))), "B/s"
+
+
+def floating_point_operations(case: Case) -> float:
+    """Multiplications and additions of a product (real ones, also for complex numbers)."""
+    if len(case.shapes) < 2:
+        return 0.0
+    first, second = case.shapes[:2]
+    if case.op in OF_HEADS:
+        of_each = (14.0 if case.op.endswith("_vjp") else 4.0) / (2 if case.options else 1)
+        return of_each * math.prod(first) * second[-2]
+    if case.op == "matmul":
+        count = math.prod(first) * second[-1]
+    else:
+        count = max(math.prod(first), math.prod(second))
+    return (8.0 if case.dtype.startswith("complex") else 2.0) * count
+
+
+def is_product(case: Case) -> bool:
+    """Whether arithmetic sets the time (matrix products) rather than memory (all others)."""
+    return case.op == "matmul" or case.op in OF_HEADS

@@ -37,8 +37,10 @@ from numba.extending import intrinsic, models, register_model, typeof_impl
 
 from fastmat.core.cache import KernelCache
 from fastmat.core.dtypes import kernel_name
-from fastmat.core.mathfn import NUMBA_DTYPES
+from fastmat.core.mathfn import NUMBA_DTYPES, UNSIGNED
 from fastmat.core.process import settle
+
+KERNEL_DTYPES = NUMBA_DTYPES | UNSIGNED
 
 Signature = Callable[[types.Type], tuple[types.Type, ...]]
 
@@ -101,7 +103,7 @@ class Kernel:
         """Compile the specialization for the dtype of this name, or load it from the disk."""
         with global_compiler_lock:
             if name not in self._loaded:
-                signature = self.signature(NUMBA_DTYPES[name])
+                signature = self.signature(KERNEL_DTYPES[name])
                 self.dispatcher._cache = KernelCache(self.dispatcher.py_func, name)
                 with _no_collection():
                     self.dispatcher.compile(signature)
@@ -138,11 +140,11 @@ class Kernel:
 
     def numba_dtypes(self) -> list[types.Type]:
         """The dtypes that the kernel can be compiled for, as Numba knows them."""
-        return [NUMBA_DTYPES[name] for name in self.dtypes]
+        return [KERNEL_DTYPES[name] for name in self.dtypes]
 
     def arguments(self, name: str) -> str:
         """The types of the arguments, in words, for the dtype of this name."""
-        return str(self.signature(NUMBA_DTYPES[name]))
+        return str(self.signature(KERNEL_DTYPES[name]))
 
     def symbol(self, name: str) -> str:
         """What the specialization for the dtype of this name is called in machine code."""
@@ -207,21 +209,36 @@ def call_on_demand(typingctx, kernel, element, args):  # type: ignore[no-untyped
     return _calling(typingctx, kernel, element, args, Kernel.cell, _found_in_cell)
 
 
+def address_code(context, builder, kernel, name):  # type: ignore[no-untyped-def]
+    """Code for the address of a kernel's specialization, in a user's function."""
+    kernel.load_all(name)
+    context.active_code_library._reload_init.add(_Load(kernel, name, "load_all"))
+    arguments = kernel.signature(KERNEL_DTYPES[name])
+    function_type = context.call_conv.get_function_type(types.void, arguments)
+    symbol = kernel.symbol(name)
+    function = cgutils.get_or_insert_function(builder.module, function_type, symbol)
+    return builder.ptrtoint(function, ir.IntType(64))
+
+
 @intrinsic
-def address_of(typingctx, kernel, element):  # type: ignore[no-untyped-def]
-    """The address of a kernel's specialization for a dtype, in a user's function."""
-    name = next(name for name, dtype in NUMBA_DTYPES.items() if dtype == element.dtype)
-    wanted = kernel.kernel.signature(element.dtype)
+def call_at(typingctx, address, args):  # type: ignore[no-untyped-def]
+    """Call the function at this address, which takes arguments of just these types."""
+    wanted = tuple(types.intp if isinstance(x, types.Integer) else x for x in args)
 
     def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]
-        kernel.kernel.load_all(name)
-        context.active_code_library._reload_init.add(_Load(kernel.kernel, name, "load_all"))
-        function_type = context.call_conv.get_function_type(types.void, wanted)
-        module, symbol = builder.module, kernel.kernel.symbol(name)
-        function = cgutils.get_or_insert_function(module, function_type, symbol)
-        return builder.ptrtoint(function, ir.IntType(64))
+        convention = context.call_conv
+        function_type = convention.get_function_type(types.void, wanted)
+        function = builder.inttoptr(values[0], function_type.as_pointer())
+        given = cgutils.unpack_tuple(builder, values[1], len(args))
+        passed = [
+            context.cast(builder, value, got, want)
+            for value, got, want in zip(given, args, wanted, strict=True)
+        ]
+        status, _ = convention.call_function(builder, function, types.void, wanted, passed)
+        raise_failure(context, builder, status)
+        return context.get_dummy_value()
 
-    return types.intp(kernel, element), codegen
+    return types.void(types.intp, args), codegen
 
 
 def _calling(
@@ -233,7 +250,7 @@ def _calling(
     lookup: Callable[..., Any],
 ) -> Any:
     """Signature and code of the call of a kernel that `prepare` gets ready and `lookup` finds."""
-    name = next(name for name, dtype in NUMBA_DTYPES.items() if dtype == element.dtype)
+    name = next(name for name, dtype in KERNEL_DTYPES.items() if dtype == element.dtype)
     wanted = kernel.kernel.signature(element.dtype)
     for got, want in zip(args, wanted, strict=True):
         if typingctx.can_convert(got, want) is None:

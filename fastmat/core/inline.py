@@ -81,5 +81,9 @@ always_inlined = numba.njit(**_OPTIONS, forceinline=True)
 #: and the rounding of single operations keep their meaning.
 reducing = numba.njit(**_OPTIONS, forceinline=True, fastmath={"reassoc", "nsz", "contract"})
 
+#: The same for a function of single numbers that micro-kernels apply in their lanes. A product that
+#: is added to something is rounded once, as in `multiply_tile`.
+operator = numba.njit(**_OPTIONS, forceinline=True, fastmath={"contract"})
+
 #: `numba.extending.overload` for implementations that only kernels call.
 overload = functools.partial(numba_overload, jit_options=_OPTIONS)

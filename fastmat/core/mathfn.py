@@ -43,6 +43,10 @@ NUMBA_DTYPES = {
     **{name: getattr(types, name) for name in ("float32", "float64", "complex64", "complex128")},
 }
 
+UNSIGNED = {f"uint{bits}": getattr(types, f"uint{bits}") for bits in (8, 16, 32, 64)}
+"""Where the order of numbers matters: elsewhere they share the kernels of signed integers."""
+
+_NUMBERS = {boolean: types.boolean, float16: types.float32, bfloat16: types.float32}
 _ACCUMULATORS = {
     boolean: types.uint8,  # 0 or 1; no other dtype is computed with as uint8
     types.int8: types.int16,  # no CPU multiplies bytes; the low byte of the sum is the same
@@ -60,6 +64,16 @@ def accumulator(dtype):
 def real(dtype):
     """The real scalars that the accumulator consists of."""
     return _REAL_PARTS.get(accumulator(dtype), accumulator(dtype))
+
+
+def signed(dtype):
+    """The type whose kernels move, pack and store the numbers of this one."""
+    return getattr(types, dtype.name.removeprefix("u")) if dtype in UNSIGNED.values() else dtype
+
+
+def number(dtype):
+    """The type in which a scalar function gets the numbers of a dtype."""
+    return _NUMBERS.get(dtype, dtype)
 
 
 @intrinsic

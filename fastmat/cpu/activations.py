@@ -4,7 +4,6 @@ A kernel gets a map by its address, and calls it once for many numbers: so the k
 compiled again for each of them, and a loop over a user's own function becomes SIMD as well.
 """
 
-import math
 import weakref
 
 import numba
@@ -14,9 +13,9 @@ from numba.extending import intrinsic
 
 from fastmat.core.compile import kernel, raise_failure, writes
 from fastmat.core.dtypes import kernel_name
-from fastmat.core.elementary import erf, exp
 from fastmat.core.inline import overload
 from fastmat.core.mathfn import NUMBA_DTYPES
+from fastmat.cpu import operators
 from fastmat.cpu.lines import packed
 
 COMPUTED = ("float32", "float64")
@@ -31,33 +30,27 @@ def map_types(t):
 def relu(
     x,  # inout (n,), side by side
 ):
-    """max(x, 0)"""
     y = packed(x)
-    zero = y.dtype.type(0)
     for j in range(y.shape[0]):
-        y[j] = zero if y[j] < zero else y[j]
+        y[j] = operators.relu(y[j])
 
 
 @kernel(map_types, COMPUTED)
 def gelu(
     x,  # inout (n,), side by side
 ):
-    """x * (1 + erf(x / sqrt(2))) / 2"""
     y = packed(x)
-    half, root = y.dtype.type(0.5), y.dtype.type(math.sqrt(0.5))
     for j in range(y.shape[0]):
-        y[j] *= half + half * erf(y[j] * root)
+        y[j] = operators.gelu(y[j])
 
 
 @kernel(map_types, COMPUTED)
 def silu(
     x,  # inout (n,), side by side
 ):
-    """x / (1 + exp(-x))"""
     y = packed(x)
-    one = y.dtype.type(1)
     for j in range(y.shape[0]):
-        y[j] /= one + exp(-y[j])
+        y[j] = operators.silu(y[j])
 
 
 NAMED = {"relu": relu, "gelu": gelu, "silu": silu}

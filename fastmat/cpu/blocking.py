@@ -32,6 +32,7 @@ FUSED = ISA != "baseline" or platform.machine() in ("aarch64", "arm64")
 CACHE_LINE = 64
 DOT_BYTES = 64  # of the vector of partial sums in a dot product: the same on every CPU
 DOT_ROWS = 4  # dot products computed at once
+DOT_VECTORS = 4  # vectors of partial sums in the dot product of a semiring
 DOT_CHUNK = 16384  # items of a dot product that one task adds up
 PREFETCH_STEPS = 64  # steps of k before its end at which a tile's place in c is prefetched
 DIRECT_WORK = 80**3  # m * n * k up to which a product is not packed

@@ -27,8 +27,8 @@ from fastmat.cpu.masked_lines import (
     add_counts,
     counted,
     erased,
-    keep_count,
     if_kept,
+    keep_count,
     loaded_where,
     mask_chunk,
     room_for_counts,
@@ -214,7 +214,7 @@ def _add(g, x, center, factor, by_weight, by_bias):
 @task
 def _write_pieces(args, slot, index):
     arrays, (center, factor, shift, slope), kind, count, several, buffers = args
-    cotangent, x, mask, weight, out = arrays
+    _cotangent, x, _mask, _weight, out = arrays
     groups = x.shape[0] * x.shape[1]
     for number in range(index * several, min((index + 1) * several, groups * count)):
         group, c = number // count, number % count
@@ -363,7 +363,9 @@ def _weighted_sums_kept(g, x, w, center, factor, by_bias, by_weight):
 
 
 @always_inlined
-def _write_chunk(cotangent, x, mask, weight, out, o, i, c, kind, center, factor, flow, buffers, slot):
+def _write_chunk(
+    cotangent, x, mask, weight, out, o, i, c, kind, center, factor, flow, buffers, slot
+):
     """The gradient by one chunk of a group."""
     g = loaded(chunk(cotangent, o, i, c, x.shape), own(buffers, slot, 0))
     numbers = loaded(chunk(x, o, i, c, x.shape), own(buffers, slot, 1))

@@ -27,3 +27,12 @@ OF_LARGEST = 5  # of x over its largest magnitude, which is the center
 OF_SOFTMAX = 6  # x is the result
 OF_LOG_SOFTMAX = 7  # x is the result
 OF_LOGSUMEXP = 8  # the center is the result
+
+# What is added up of the valid numbers of a group.
+VALUES = 0  # the numbers
+TIES = 1  # 1 for each that equals the center
+
+# What the gradient of a masked reduction is by a valid number of a group.
+ALIKE = 0  # factor
+DEVIATIONS = 1  # factor * (x - center)
+EXTREMES = 2  # factor where x equals the center

@@ -89,6 +89,27 @@ def face(typingctx, array, o, i):
 
 
 @intrinsic
+def borrowed(typingctx, array, offset, length, stride):
+    """So many items of any array from some bytes into it on, as a line of this stride in bytes."""
+    result = types.Array(array.dtype, 1, "A", readonly=not array.mutable, aligned=False)
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        base = builder.bitcast(view.data, i8.as_pointer())
+        data = builder.gep(base, [args[1]], source_etype=i8)
+        new = context.make_array(result)(context, builder)
+        new.data = builder.bitcast(data, new.data.type)
+        new.itemsize, new.nitems = view.itemsize, args[2]
+        new.shape = cgutils.pack_array(builder, [args[2]])
+        new.strides = cgutils.pack_array(builder, [args[3]])
+        new.meminfo = cgutils.get_null_value(new.meminfo.type)
+        new.parent = cgutils.get_null_value(new.parent.type)
+        return impl_ret_borrowed(context, builder, result, new._getvalue())
+
+    return result(array, types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
 def packed(typingctx, line):
     """A line whose numbers lie side by side, in a type that says so."""
     result = line.copy(layout="C")

@@ -23,7 +23,7 @@ def masked_sums_types(t):
 
 def masked_gradient_types(t):
     """Argument types of the kernels that find the gradient by x alone."""
-    *arrays, by_weight, by_bias, kind, eps = with_mask(gradient_types, 2)(t)
+    *arrays, _by_weight, _by_bias, kind, _eps = with_mask(gradient_types, 2)(t)
     return *arrays, kind
 
 
@@ -46,9 +46,7 @@ def masked_sums_along(
 
 
 @kernel(masked_sums_types, FLOATS)
-def masked_sums_across(
-    cotangent, x, mask, weight, center, factor, first, second, count, kind
-):
+def masked_sums_across(cotangent, x, mask, weight, center, factor, first, second, count, kind):
     """The same of groups that lie side by side."""
     arrays = cotangent, x, mask, weight, center, factor
     gradients_across.find_sums(arrays, first, second, count, kind)
@@ -73,9 +71,7 @@ def masked_write_along(
 
 
 @kernel(with_mask(write_types, 2), FLOATS)
-def masked_write_across(
-    cotangent, x, mask, weight, center, factor, shift, slope, out, kind
-):
+def masked_write_across(cotangent, x, mask, weight, center, factor, shift, slope, out, kind):
     """The same of groups that lie side by side."""
     arrays, statistics = (cotangent, x, mask, weight, out), (center, factor, shift, slope)
     gradients_across.write_all(arrays, statistics, kind)
@@ -137,9 +133,7 @@ def masked_gradient(
 
 
 @kernel(masked_sums_types, FLOATS, from_python=True)
-def masked_sums(
-    cotangent, x, mask, weight, center, factor, first, second, count, kind
-):
+def masked_sums(cotangent, x, mask, weight, center, factor, first, second, count, kind):
     """The two sums of each group, and how many numbers they are of."""
     arrays = cotangent, x, mask, weight, center, factor, first, second, count, kind
     if is_across(x):
@@ -149,9 +143,7 @@ def masked_sums(
 
 
 @kernel(with_mask(write_types, 2), FLOATS, from_python=True)
-def masked_write(
-    cotangent, x, mask, weight, center, factor, shift, slope, out, kind
-):
+def masked_write(cotangent, x, mask, weight, center, factor, shift, slope, out, kind):
     """The gradient by x, of known shift and slope."""
     arrays = cotangent, x, mask, weight, center, factor, shift, slope, out, kind
     if is_across(x):

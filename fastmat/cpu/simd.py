@@ -12,25 +12,25 @@ i8, i32, i64 = (ir.IntType(bits) for bits in (8, 32, 64))
 BOOLEAN = types.uint8  # what bool is computed with, and nothing else
 
 
-def _shift(builder, pointer, offset):
+def shift(builder, pointer, offset):
     if isinstance(offset, int):
         offset = ir.Constant(i64, offset)
     return builder.gep(pointer, [offset], source_etype=i8)
 
 
-def _load(builder, pointer, llvm_type, align):
+def load(builder, pointer, llvm_type, align):
     value = builder.load(builder.bitcast(pointer, llvm_type.as_pointer()), typ=llvm_type)
     value.align = align
     return value
 
 
-def _store(builder, value, pointer, align):
+def store(builder, value, pointer, align):
     store = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
     store.align = align
     return store
 
 
-def _splat(builder, scalar, lanes):
+def splat(builder, scalar, lanes):
     vector = ir.VectorType(scalar.type, lanes)
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(i32, 0))
@@ -103,7 +103,7 @@ def multiply_tile(
         b_at = cgutils.alloca_once_value(builder, builder.inttoptr(b, i8.as_pointer()))
         c_at = builder.inttoptr(c, i8.as_pointer())
         rows = [
-            _shift(builder, c_at, builder.mul(c_stride, ir.Constant(i64, row)))
+            shift(builder, c_at, builder.mul(c_stride, ir.Constant(i64, row)))
             for row in range(height)
         ]
         sums = [
@@ -116,17 +116,15 @@ def multiply_tile(
 
         def step(a_pointer, b_pointer):
             columns = [
-                _load(builder, _shift(builder, b_pointer, v * width), vector, width)
+                load(builder, shift(builder, b_pointer, v * width), vector, width)
                 for v in range(parts * across)
             ]
             for r, row in enumerate(sums):
                 scalars = [
-                    _load(
-                        builder, _shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size
-                    )
+                    load(builder, shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size)
                     for p in range(parts)
                 ]
-                spread = [_splat(builder, scalar, tile.lanes) for scalar in scalars]
+                spread = [splat(builder, scalar, tile.lanes) for scalar in scalars]
                 for x, y, accumulator in _terms(builder, spread, columns, row, across):
                     total = multiply_add_vectors(builder, boolean, x, y, builder.load(accumulator))
                     builder.store(total, accumulator)
@@ -134,9 +132,9 @@ def multiply_tile(
         def advance(steps):
             a_pointer, b_pointer = builder.load(a_at), builder.load(b_at)
             for s in range(steps):
-                step(_shift(builder, a_pointer, s * a_step), _shift(builder, b_pointer, s * b_step))
-            builder.store(_shift(builder, a_pointer, steps * a_step), a_at)
-            builder.store(_shift(builder, b_pointer, steps * b_step), b_at)
+                step(shift(builder, a_pointer, s * a_step), shift(builder, b_pointer, s * b_step))
+            builder.store(shift(builder, a_pointer, steps * a_step), a_at)
+            builder.store(shift(builder, b_pointer, steps * b_step), b_at)
 
         row_bytes = parts * across * width
         lines = (*range(0, row_bytes, blocking.CACHE_LINE), row_bytes - 1)
@@ -148,34 +146,34 @@ def multiply_tile(
             with builder.if_then(builder.icmp_signed(">", now, ir.Constant(i64, 0))):
                 for pointer in rows:
                     for offset in lines:
-                        _prefetch(builder, _shift(builder, pointer, offset))
+                        _prefetch(builder, shift(builder, pointer, offset))
             builder.store(last, steps)
             with cgutils.for_range(builder, builder.sdiv(now, unroll)):
                 advance(tile.unroll)
             with cgutils.for_range(builder, builder.srem(now, unroll)):
                 advance(1)
 
-        def store(combine):
+        def finish(combine):
             for pointer, row in zip(rows, sums, strict=True):
                 totals = [builder.load(accumulator) for accumulator in row]
-                for v, total in enumerate(_interleaved(builder, totals, parts)):
-                    at = _shift(builder, pointer, v * width)
-                    _store(builder, combine(at, total), at, size)
+                for v, total in enumerate(interleaved(builder, totals, parts)):
+                    at = shift(builder, pointer, v * width)
+                    store(builder, combine(at, total), at, size)
 
         def add_to(at, value):
-            return _add(builder, boolean, _load(builder, at, vector, size), value)
+            return _add(builder, boolean, load(builder, at, vector, size), value)
 
         with builder.if_else(accumulate) as (then, otherwise):
             with then:
-                store(add_to)
+                finish(add_to)
             with otherwise:
-                store(lambda at, value: value)
+                finish(lambda at, value: value)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _interleaved(builder, totals, parts):
+def interleaved(builder, totals, parts):
     """Vectors in the order of memory: real and imaginary parts of complex numbers alternate."""
     if parts == 1:
         return totals
@@ -220,17 +218,17 @@ def merge_tile(
         scalars = builder.mul(cols, ir.Constant(i64, shape.parts))
         for v in range(shape.parts * shape.vectors):
             left = builder.sub(scalars, ir.Constant(i64, v * shape.lanes))
-            mask = _first_lanes(builder, left, shape.lanes)
+            mask = first_lanes(builder, left, shape.lanes)
             with cgutils.for_range(builder, rows) as loop:
                 row = builder.add(c, builder.mul(loop.index, c_stride))
                 at = builder.add(row, ir.Constant(i64, v * width))
                 step = ir.Constant(i64, shape.parts * shape.vectors * width)
                 source = builder.add(tile, builder.mul(loop.index, step))
                 source = builder.add(source, ir.Constant(i64, v * width))
-                value = _load(builder, builder.inttoptr(source, i8.as_pointer()), vector, size)
-                before = _masked_load(builder, at, vector, mask, size)
+                value = load(builder, builder.inttoptr(source, i8.as_pointer()), vector, size)
+                before = masked_load(builder, at, vector, mask, size)
                 total = builder.select(accumulate, _add(builder, boolean, before, value), value)
-                _masked_store(builder, total, at, mask, size)
+                masked_store(builder, total, at, mask, size)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -287,7 +285,7 @@ def multiply_rows(
         lane = context.get_data_type(element.dtype)
         size = context.get_abi_sizeof(lane)
         vector = ir.VectorType(lane, tile.lanes)
-        mask = _first_lanes(builder, cols, tile.lanes)
+        mask = first_lanes(builder, cols, tile.lanes)
         last = builder.sub(rows, ir.Constant(i64, 1))
         picked = _clamped(builder, tile.direct_rows, last)
         a_rows = [
@@ -300,10 +298,10 @@ def multiply_rows(
             builder.store(_zero(vector), accumulator)
         with cgutils.for_range(builder, k):
             offset = builder.load(a_offset)
-            y = _masked_load(builder, builder.load(b_at), vector, mask, size)
+            y = masked_load(builder, builder.load(b_at), vector, mask, size)
             for row, accumulator in zip(a_rows, sums, strict=True):
-                x = _load(builder, builder.gep(row, [offset], source_etype=i8), lane, size)
-                x = _splat(builder, x, tile.lanes)
+                x = load(builder, builder.gep(row, [offset], source_etype=i8), lane, size)
+                x = splat(builder, x, tile.lanes)
                 total = multiply_add_vectors(builder, boolean, x, y, builder.load(accumulator))
                 builder.store(total, accumulator)
             builder.store(builder.add(offset, a_step), a_offset)
@@ -328,18 +326,18 @@ def _store_columns(builder, results, cols, lanes, mask, size):
             first = ir.Constant(ir.VectorType(i32, width), list(range(width)))
             for value, at in results:
                 part = builder.shuffle_vector(value, value, first)
-                _store(builder, part, builder.inttoptr(at, i8.as_pointer()), size)
+                store(builder, part, builder.inttoptr(at, i8.as_pointer()), size)
             builder.branch(done)
     for value, at in results:
-        _masked_store(builder, value, at, mask, size)
+        masked_store(builder, value, at, mask, size)
     builder.branch(done)
     builder.position_at_end(done)
 
 
-def _first_lanes(builder, count, lanes):
+def first_lanes(builder, count, lanes):
     """Mask of the first `count` lanes."""
     numbers = ir.Constant(ir.VectorType(i32, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, _splat(builder, builder.trunc(count, i32), lanes))
+    return builder.icmp_signed("<", numbers, splat(builder, builder.trunc(count, i32), lanes))
 
 
 def _masked(builder, name, vector, result, *arguments):
@@ -350,13 +348,13 @@ def _masked(builder, name, vector, result, *arguments):
     return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), arguments)
 
 
-def _masked_load(builder, at, vector, mask, align):
+def masked_load(builder, at, vector, mask, align):
     pointer = builder.inttoptr(at, vector.as_pointer())
     align = ir.Constant(i32, align)
     return _masked(builder, "load", vector, vector, pointer, align, mask, _zero(vector))
 
 
-def _masked_store(builder, value, at, mask, align):
+def masked_store(builder, value, at, mask, align):
     pointer = builder.inttoptr(at, value.type.as_pointer())
     align = ir.Constant(i32, align)
     _masked(builder, "store", value.type, ir.VoidType(), value, pointer, align, mask)

@@ -10,15 +10,15 @@ from fastmat.cpu import blocking
 from fastmat.cpu.simd import (
     BOOLEAN,
     _clamped,
-    _load,
-    _shift,
-    _store,
     _terms,
     _zero,
     i8,
     i32,
     i64,
+    load,
     multiply_add_vectors,
+    shift,
+    store,
 )
 
 
@@ -45,7 +45,7 @@ def dot_lanes(
         builder.store(_zero(vector), total)
         with cgutils.for_range(builder, k) as loop:
             left, right = (
-                _load(
+                load(
                     builder,
                     builder.inttoptr(
                         builder.add(at, builder.mul(loop.index, row)), i8.as_pointer()
@@ -58,7 +58,7 @@ def dot_lanes(
             boolean = scalar.dtype == BOOLEAN
             value = multiply_add_vectors(builder, boolean, left, right, builder.load(total))
             builder.store(value, total)
-        _store(builder, builder.load(total), builder.inttoptr(z, i8.as_pointer()), size)
+        store(builder, builder.load(total), builder.inttoptr(z, i8.as_pointer()), size)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -128,7 +128,7 @@ def _lane_sums(context, builder, dtype, k, starts, x, sums, conjugate):
         def fetch(start):
             at = builder.inttoptr(builder.add(start, offset), i8.as_pointer())
             whole = [
-                _load(builder, _shift(builder, at, p * lanes * size), vector, size)
+                load(builder, shift(builder, at, p * lanes * size), vector, size)
                 for p in range(parts)
             ]
             return whole if parts == 1 else list(_separate(builder, *whole))
@@ -146,8 +146,8 @@ def _lane_sums(context, builder, dtype, k, starts, x, sums, conjugate):
     out = builder.inttoptr(sums, i8.as_pointer())
     for r, row in enumerate(totals):
         for p, accumulator in enumerate(row):
-            at = _shift(builder, out, (r * parts + p) * lanes * size)
-            _store(builder, builder.load(accumulator), at, size)
+            at = shift(builder, out, (r * parts + p) * lanes * size)
+            store(builder, builder.load(accumulator), at, size)
 
 
 def _separate(builder, x, y):

@@ -140,9 +140,59 @@ def merge_axes(
 
 
 @inlined
+def join_axes(
+    shape,
+    strides,  # in bytes: AXES of the array that is written, then AXES of each other one
+):
+    """`merge_axes` for any number of arrays: how many axes are left, their shape and strides."""
+    n, s = _on_stack(shape), _on_stack(strides)
+    arrays = len(strides) // AXES
+    count = 0
+    for axis in range(AXES):
+        if shape[axis] != 1:
+            at = count
+            while at > 0 and abs(s[at - 1]) < abs(strides[axis]):
+                n[at] = n[at - 1]
+                for first in range(0, arrays * AXES, AXES):
+                    s[first + at] = s[first + at - 1]
+                at -= 1
+            n[at] = shape[axis]
+            for first in range(0, arrays * AXES, AXES):
+                s[first + at] = strides[first + axis]
+            count += 1
+    merged = 0
+    for axis in range(count):
+        joined = merged > 0
+        for first in range(0, arrays * AXES, AXES):
+            joined = joined and s[first + merged - 1] == n[axis] * s[first + axis]
+        if joined:
+            merged -= 1
+            n[axis] *= n[merged]
+        n[merged] = n[axis]
+        for first in range(0, arrays * AXES, AXES):
+            s[first + merged] = s[first + axis]
+        merged += 1
+    for axis in range(merged, AXES):
+        n[axis] = 1
+        for first in range(0, arrays * AXES, AXES):
+            s[first + axis] = 0
+    return merged, to_fixed_tuple(n, AXES), to_fixed_tuple(s, len(strides))
+
+
+@inlined
 def replaced(values, index, value):
     """The tuple with one value replaced."""
     return tuple_setitem(values, index, value)
+
+
+@inlined
+def repeating(array):
+    """The strides of an array, 0 along axes of one item, which are repeated."""
+    strides = array.strides
+    for axis in range(array.ndim):
+        if array.shape[axis] == 1:
+            strides = tuple_setitem(strides, axis, 0)
+    return strides
 
 
 @inlined

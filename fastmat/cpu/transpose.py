@@ -246,7 +246,7 @@ def _copy_rows(
 ):
     """dst[:, j:j_end, i:i_end] = src[:, j:j_end, i:i_end]"""
     for number in range(src.shape[0]):
-        _copy_lines(
+        copy_lines(
             _part(src, number, j, i, j_end - j, i_end - i),
             _part(dst, number, j, i, j_end - j, i_end - i),
             streaming,
@@ -254,7 +254,7 @@ def _copy_rows(
 
 
 @inlined
-def _copy_lines(src, dst, streaming):
+def copy_lines(src, dst, streaming):
     """dst[...] = src, both with unit stride along axis 1."""
     m, n = dst.shape
     size = dst.itemsize
@@ -335,7 +335,7 @@ def _transpose_tiles(
             count = (end - begin) * n
             a = plane(work, (across - j + begin) * n * size, (1, count), (0, size))
             b = plane(dst, number * dst.strides[0] + begin * n * size, (1, count), (0, size))
-            _copy_lines(a, b, True)
+            copy_lines(a, b, True)
     address(work)  # keeps it alive till here: planes do not
 
 

@@ -119,9 +119,7 @@ def masked_gradients(
     if wanted:
         others = tuple(i for i, n in enumerate(weight.shape) if n == 1)
         one = no_weight(array)
-        add_up(
-            cotangent, array, others, one, statistics, by_bias, by_weight, CENTERED, mask
-        )
+        add_up(cotangent, array, others, one, statistics, by_bias, by_weight, CENTERED, mask)
     entry = entry_of("masked_vjps", "masked_gradient", array.dtype)
     for x, g, *rest in views_of(axes, [array, cotangent, mask, weight, *statistics], [target]):
         entry(g, x, *rest, kind)

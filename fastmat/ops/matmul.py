@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fastmat.core.arrays import Array, as_array, like, native
-from fastmat.core.checks import check_out
-from fastmat.core.dtypes import DType, kernel_name, unsupported
+from fastmat.core.arrays import Array
+from fastmat.core.dtypes import DType
+from fastmat.ops.products import check_lengths, check_ranks, into, matrices, operands
+from fastmat.ops.programmed import programmed
 from fastmat.ops.stacks import each_stack
 
 Entries = dict[Any, Callable[..., None]]  # of a kernel that is loaded, by dtype
@@ -20,8 +21,20 @@ _dots: Entries = {}
 _ndarray, _empty, _new = np.ndarray, np.empty, np.newaxis
 
 
-def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
-    """Matrix product of two arrays, as `numpy.matmul`.
+def matmul(
+    x1: Any,
+    x2: Any,
+    /,
+    out: Any = None,
+    *,
+    dtype: Any = None,
+    semiring: Any = None,
+    mask: Any = None,
+    fill: Any = 0,
+    epilogue: Any = None,
+    epilogue_args: tuple[Any, ...] = (),
+) -> Any:
+    """Matrix product of two arrays, as `numpy.matmul`, or of your own making.
 
     Parameters
     ----------
@@ -34,6 +47,22 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
         Where to store the result, ``(..., m, n)``. It may overlap the inputs.
     dtype
         The dtype to compute in and to return; by default NumPy's promotion of both inputs.
+    semiring
+        What to add and multiply with, in place of ``+`` and ``*``: a name, such as "min_plus"
+        (all of them are listed in :doc:`/api/matmul`), or a `Semiring`.
+    mask
+        Which entries of the result to compute: booleans that broadcast to it, or one of
+        `fastmat.masks`. What is False is not computed, where a whole tile is False not even
+        packed. A SciPy sparse matrix or array stands for its stored entries; the result is then
+        sparse, too, of that format.
+    fill
+        What the entries that the mask leaves out are; None leaves those of `out` as they were.
+    epilogue
+        A scalar function that each computed entry is put through, in the accumulator's precision,
+        while its tile is in the cache; or "relu", "gelu" or "silu".
+    epilogue_args
+        Arrays that broadcast to the result, whose entries the function gets after the product's:
+        a row, a column, an ``np.arange(n)`` for the number of the column.
 
     Returns
     -------
@@ -43,10 +72,12 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
     Raises
     ------
     ValueError
-        For scalars, shapes that do not fit, and an `out` of the wrong shape or read-only.
+        For scalars, shapes that do not fit, an `out` of the wrong shape or read-only, names that
+        no semiring has, and a `fill` that the result cannot hold.
     TypeError
         For dtypes other than bool, integers, float16, bfloat16, float32, float64, complex64
-        and complex128, and where casting to `dtype` or to that of `out` is not of the same kind.
+        and complex128, where casting to `dtype` or to that of `out` is not of the same kind, and
+        for functions that Numba cannot compile, with its reason.
 
     Notes
     -----
@@ -70,7 +101,24 @@ def matmul(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
            [14, 50]], dtype=int32)
     >>> fm.matmul(np.ones((7, 2, 3)), np.ones(3)).shape
     (7, 2)
+
+    The shortest ways of two steps, the entries on and below the diagonal, and a product of which
+    each column is cut off somewhere:
+
+    >>> steps = np.array([[0, 2, np.inf], [np.inf, 0, 3], [1, np.inf, 0]])
+    >>> fm.matmul(steps, steps, semiring="min_plus")
+    array([[0., 2., 5.],
+           [4., 0., 3.],
+           [1., 3., 0.]])
+    >>> fm.matmul(a, a.T, mask=fm.masks.causal(2, 2))
+    array([[ 5,  0],
+           [14, 50]], dtype=int32)
+    >>> fm.matmul(a, a.T, epilogue=min, epilogue_args=(np.array([10, 99]),))
+    array([[ 5, 14],
+           [10, 50]], dtype=int32)
     """
+    if not semiring is mask is epilogue is None:
+        return programmed(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_args)
     product = _plain(_products, x1, x2) if dtype is None else None
     if product is not None:
         left, right = x1.shape, x2.shape
@@ -127,21 +175,9 @@ def _plain_vectors(product: Callable[..., None], x1: Array, x2: Array, out: Any)
 
 
 def _general(x1: Any, x2: Any, out: Any, dtype: Any) -> Any:
-    a, b, result_dtype = _operands(x1, x2, dtype)
-    if a.ndim == 0 or b.ndim == 0:
-        which = "x1" if a.ndim == 0 else "x2"
-        raise ValueError(f"{which} is a scalar; matmul wants arrays of one or more dimensions")
-    k = b.shape[-2] if b.ndim > 1 else b.shape[0]
-    if a.shape[-1] != k:
-        raise ValueError(
-            f"x1 has shape {a.shape} and x2 has shape {b.shape}: the last dimension of x1, "
-            f"{a.shape[-1]}, must equal the {'second last' if b.ndim > 1 else 'only'} "
-            f"dimension of x2, {k}"
-        )
-    left = a[np.newaxis] if a.ndim == 1 else a
-    right = b[:, np.newaxis] if b.ndim == 1 else b
-    removed = [axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1]
-    return _into(_multiply, left, right, removed, (x1, x2), result_dtype, out)
+    a, b, result_dtype = operands(x1, x2, dtype)
+    left, right, removed = matrices(a, b)
+    return into(_multiply, left, right, removed, (x1, x2), result_dtype, out)
 
 
 def matvec(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
@@ -179,10 +215,10 @@ def matvec(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
         result = _plain_vectors(product, x1, x2, out)
         if result is not None:
             return result
-    a, b, result_dtype = _operands(x1, x2, dtype)
-    _check_ranks("matvec", a, 2, b, 1)
-    _check_lengths(a, a.shape[-1], b, b.shape[-1])
-    return _into(_multiply, a, b[..., np.newaxis], [-1], (x1, x2), result_dtype, out)
+    a, b, result_dtype = operands(x1, x2, dtype)
+    check_ranks("matvec", a, 2, b, 1)
+    check_lengths(a, a.shape[-1], b, b.shape[-1])
+    return into(_multiply, a, b[..., np.newaxis], [-1], (x1, x2), result_dtype, out)
 
 
 def vecmat(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
@@ -220,11 +256,11 @@ def vecmat(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
         result = _plain_vectors(product, x1, x2, out)
         if result is not None:
             return result
-    a, b, result_dtype = _operands(x1, x2, dtype)
-    _check_ranks("vecmat", a, 1, b, 2)
-    _check_lengths(a, a.shape[-1], b, b.shape[-2])
+    a, b, result_dtype = operands(x1, x2, dtype)
+    check_ranks("vecmat", a, 1, b, 2)
+    check_lengths(a, a.shape[-1], b, b.shape[-2])
     row = np.conj(a) if a.dtype.kind == "c" else a
-    return _into(_multiply, row[..., np.newaxis, :], b, [-2], (x1, x2), result_dtype, out)
+    return into(_multiply, row[..., np.newaxis, :], b, [-2], (x1, x2), result_dtype, out)
 
 
 def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, dtype: Any = None) -> Any:
@@ -263,96 +299,20 @@ def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, dtype: Any =
         result = _empty((1, 1), x1.dtype)
         dot(x1[_new], x2[:, _new], result, 1, 0, 0, 0)
         return result[0, 0]
-    a, b, result_dtype = _operands(x1, x2, dtype)
-    _check_ranks("vecdot", a, 1, b, 1)
+    a, b, result_dtype = operands(x1, x2, dtype)
+    check_ranks("vecdot", a, 1, b, 1)
     try:
         last = operator.index(axis)
     except TypeError:
         raise TypeError(f"axis is {axis!r}; it must be an integer") from None
     a, b = np.moveaxis(a, last, -1), np.moveaxis(b, last, -1)
-    _check_lengths(a, a.shape[-1], b, b.shape[-1])
+    check_lengths(a, a.shape[-1], b, b.shape[-1])
     left, right = a[..., np.newaxis, :], b[..., np.newaxis]
-    return _into(_dot, left, right, [-2, -1], (x1, x2), result_dtype, out)
+    return into(_dot, left, right, [-2, -1], (x1, x2), result_dtype, out)
 
 
 def _is_last(axis: Any) -> bool:
     return type(axis) is int and axis == -1
-
-
-def _operands(x1: Any, x2: Any, dtype: Any) -> tuple[Array, Array, DType]:
-    """Both inputs as arrays that kernels of the dtype of the product can read."""
-    a, b = as_array(x1, "x1"), as_array(x2, "x2")
-    for name, x in (("x1", a), ("x2", b)):
-        if kernel_name(x.dtype) is None:
-            raise unsupported(name, x.dtype)
-    promoted = np.result_type(a.dtype, b.dtype)
-    if dtype is not None:
-        promoted = np.dtype(dtype)
-        for name, x in (("x1", a), ("x2", b)):
-            if not np.can_cast(x.dtype, promoted, "same_kind"):
-                raise TypeError(
-                    f"{name} has dtype {x.dtype}, which cannot be cast to dtype={promoted} "
-                    "under the rule 'same_kind'"
-                )
-    if kernel_name(promoted) is None:
-        raise unsupported("the product", promoted)
-    promoted = promoted.newbyteorder("=")
-    converted = (x.astype(promoted, order="K", copy=False) for x in (a, b))
-    a, b = (native(x) for x in converted)
-    return a, b, promoted
-
-
-def _check_ranks(operation: str, a: Array, a_rank: int, b: Array, b_rank: int) -> None:
-    for name, x, rank in (("x1", a, a_rank), ("x2", b, b_rank)):
-        if x.ndim < rank:
-            raise ValueError(
-                f"{name} has shape {x.shape}; {operation} wants {rank} or more dimensions"
-            )
-
-
-def _check_lengths(a: Array, a_length: int, b: Array, b_length: int) -> None:
-    if a_length != b_length:
-        raise ValueError(
-            f"x1 has shape {a.shape} and x2 has shape {b.shape}: "
-            f"the lengths to sum over, {a_length} and {b_length}, must be equal"
-        )
-
-
-def _into(
-    compute: Callable[[Array, Array, Array], None],
-    a: Array,
-    b: Array,
-    removed: list[int],
-    inputs: tuple[Any, Any],
-    dtype: DType,
-    out: Any,
-) -> Any:
-    """Allocate or check the result (without the `removed` axes), compute it, hand it over."""
-    batch = a.shape[:-2]
-    if batch != b.shape[:-2]:
-        try:
-            batch = np.broadcast_shapes(batch, b.shape[:-2])
-        except ValueError:
-            shapes = " and ".join(str(np.shape(x)) for x in inputs)
-            raise ValueError(f"x1 and x2 have shapes {shapes}, which do not broadcast") from None
-    full = (*batch, a.shape[-2], b.shape[-1])
-    axes = tuple(axis % len(full) for axis in removed)
-    shape = tuple(n for axis, n in enumerate(full) if axis not in axes)
-    if out is None:
-        result = np.empty(shape, dtype)
-        compute(a, b, result.reshape(full))
-        return like(result, *inputs)
-    target = check_out(out, shape, dtype)
-    direct = (
-        target.dtype == dtype
-        and target.flags.aligned
-        and not any(np.may_share_memory(target, x) for x in (a, b))
-    )
-    result = target if direct else np.empty(shape, dtype)
-    compute(a, b, np.expand_dims(result, axes) if axes else result)
-    if not direct:
-        np.copyto(target, result, casting="same_kind")
-    return out
 
 
 def _entry(kernel: str, dtype: DType) -> Callable[..., None]:

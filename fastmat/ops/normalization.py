@@ -276,7 +276,9 @@ def batch_norm(
         result, mean, rstd = by_running(x, array, running, parameters, eps, out, kept)
         return Normalized(result, mean, rstd) if return_stats else result
     if kept is not None:
-        return _masked_batch_norm(x, array, kept, running, share, parameters, eps, out, return_stats)
+        return _masked_batch_norm(
+            x, array, kept, running, share, parameters, eps, out, return_stats
+        )
     count = array.size // max(channels, 1)
     if count == 1:
         raise ValueError(f"x has shape {array.shape}: one number of each channel has no variance")

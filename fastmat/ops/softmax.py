@@ -231,9 +231,7 @@ def log_softmax_vjp(
     return _softmax_vjp(OF_LOG_SOFTMAX, cotangent, result, axis, mask, out)
 
 
-def _softmax_vjp(
-    kind: int, cotangent: Any, result: Any, axis: Any, mask: Any, out: Any
-) -> Any:
+def _softmax_vjp(kind: int, cotangent: Any, result: Any, axis: Any, mask: Any, out: Any) -> Any:
     array = numbers_of(result, name="result")
     g = cotangent_for(cotangent, array)
     axes = normalized_axes(axis, array.ndim)

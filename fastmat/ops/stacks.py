@@ -5,46 +5,43 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from fastmat.core.arrays import Array
 
-Stack = tuple[Array, Array, Array, int, int, int, int]
 
-
-def each_stack(a: Array, b: Array, out: Array) -> Iterator[Stack]:
-    """Cut stacks of products into runs of equal steps.
+def each_stack(*arrays: Array) -> Iterator[tuple[Any, ...]]:
+    """Cut stacks of matrices into runs of equal steps.
 
     Parameters
     ----------
-    a, b
-        ``(..., m, k)`` and ``(..., k, n)``, whose leading axes broadcast to those of `out`.
-    out
-        ``(..., m, n)``, not empty.
+    arrays
+        ``(..., m, n)``, with any two last axes; the leading ones of the first two, and of those
+        after the third, broadcast to those of the third, the result. It is not empty.
 
     Yields
     ------
-    a, b, out : the first matrices of a run
+    arrays : the first matrices of a run
     count : the length of the run
-    a_step, b_step, out_step : bytes from item to item
+    steps : of each array, bytes from item to item
     """
-    batch = out.shape[:-2]
+    batch = arrays[2].shape[:-2]
     if not batch:
-        yield a, b, out, 1, 0, 0, 0
+        yield *arrays, 1, *[0] * len(arrays)
         return
-    a, b = (
-        x if x.shape[:-2] == batch else np.broadcast_to(x, batch + x.shape[-2:]) for x in (a, b)
+    arrays = tuple(
+        x if x.shape[:-2] == batch else np.broadcast_to(x, batch + x.shape[-2:]) for x in arrays
     )
-    arrays = (a, b, out)
     start, stop = _longest_run(batch, arrays)
     count = math.prod(batch[start:stop])
     steps = [x.strides[stop - 1] if count > 1 else 0 for x in arrays]
     run = (0,) * (stop - start)
     for before in itertools.product(*map(range, batch[:start])):
         for after in itertools.product(*map(range, batch[stop:])):
-            x, y, z = (array[(*before, *run, *after)] for array in arrays)
-            yield x, y, z, count, steps[0], steps[1], steps[2]
+            items = (array[(*before, *run, *after)] for array in arrays)
+            yield *items, count, *steps
 
 
 def _longest_run(batch: tuple[int, ...], arrays: tuple[Array, ...]) -> tuple[int, int]:

@@ -131,9 +131,7 @@ def mask_for(given: Any, array: Array, name: str = "x") -> Array:
         raise TypeError(f"mask has dtype {found.dtype}; it must be bool")
     missing = array.ndim - found.ndim
     shape = (1,) * missing + found.shape
-    if missing < 0 or any(
-        n not in (1, m) for n, m in zip(shape, array.shape, strict=True)
-    ):
+    if missing < 0 or any(n not in (1, m) for n, m in zip(shape, array.shape, strict=True)):
         raise ValueError(
             f"mask has shape {found.shape}; it must broadcast to {array.shape}, the shape of {name}"
         )

@@ -170,6 +170,11 @@ def _returned(result: Array, x: Any) -> Any:
     return result if isinstance(converted, np.generic) else converted
 
 
+def copy_items(src: Array, dst: Array) -> None:
+    """dst[...] = src, of one shape and dtype, in other memory."""
+    _assign(_assign_kernels.get(src.dtype) or _load(src.dtype), src, dst)
+
+
 def _assign(kernel: _Kernel, src: Array, dst: Array) -> None:
     """dst[...] = src."""
     ndim = src.ndim

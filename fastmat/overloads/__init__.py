@@ -4,12 +4,19 @@
 def register():
     """Tell Numba about fastmat. Numba calls this itself, through its entry point."""
     from fastmat.overloads import (  # noqa: F401
+        attention,
         cluster_norm,
         gradients,
         layer_norm,
+        linear,
+        masked,
+        masked_gradients,
+        masked_reductions,
+        masks,
         matmul,
         moments,
         normalization,
         softmax,
+        submatrix,
         transpose,
     )

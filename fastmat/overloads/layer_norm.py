@@ -221,7 +221,11 @@ def _kept_with_residual(x, axes, weight, bias, residual, activation, out, return
     slots = plan(x, axes)
     joined = is_joined(slots)
     read, parameters = ready(x, dtype, joined), parameters_for(x, axes, weight, bias, dtype)
-    read_mask, full, per_number = mask_reader(mask, x, slots), in_slots(slots), in_slots(slots, axes)
+    read_mask, full, per_number = (
+        mask_reader(mask, x, slots),
+        in_slots(slots),
+        in_slots(slots, axes),
+    )
     read_residual = _residual_reader(residual, x, dtype, joined)
     call, shape_of = affine_caller(activation, dtype), statistics_shape(x.ndim, axes)
     pick = _picked_sum(return_stats)

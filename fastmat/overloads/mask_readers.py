@@ -59,7 +59,7 @@ def masks_reader(mask, x, *plans):
 
 
 def kept_moments(x, dtype, axes):
-    """A function (x, mask as kernels read it): mean, sum of squares of deviations and number of what is kept.
+    """A function (x, mask as read): mean, squares of deviations and number of what is kept.
 
     They have length 1 along the axes.
     """

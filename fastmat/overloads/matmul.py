@@ -11,6 +11,7 @@ from fastmat.cpu import small
 from fastmat.cpu.small import is_small
 from fastmat.cpu.views import address, moved_last, overlap
 from fastmat.ops import matmul as ops
+from fastmat.overloads import programmed as programs
 from fastmat.overloads.typing import (
     array_type,
     as_kernel_reads,
@@ -24,26 +25,32 @@ from fastmat.overloads.typing import (
 
 # Inlined by LLVM, which then sees that no reference has to be counted: a 4x4 product takes 31 ns
 # instead of 44.
-@overload(ops.matmul, jit_options={"forceinline": True})
-def _matmul(x1, x2, out=None, dtype=None):
+@overload(ops.matmul, jit_options={"forceinline": True}, prefer_literal=True)
+def _matmul(
+    x1, x2, out=None, dtype=None, semiring=None, mask=None, fill=0, epilogue=None, epilogue_args=()
+):
     _check_ranks("matmul", x1, 1, x2, 1)
-    return _product(kernels.matmul, x1, x2, out, dtype, x1.ndim == 1, x2.ndim == 1)
+    vectors = x1.ndim == 1, x2.ndim == 1
+    if given(semiring) or given(mask) or given(epilogue):
+        options = semiring, mask, fill, epilogue, epilogue_args
+        return _programmed(x1, x2, out, dtype, *options, *vectors)
+    return _product(kernels.matmul, x1, x2, out, dtype, *vectors)
 
 
 @overload(ops.matvec)
 def _matvec(x1, x2, out=None, dtype=None):
     _check_ranks("matvec", x1, 2, x2, 1)
-    return _product(kernels.matmul, x1, x2, out, dtype, False, True)
+    product = njit(_product(kernels.matmul, x1, x2, out, dtype, False, True))
+    return lambda x1, x2, out=None, dtype=None: product(x1, x2, out, dtype)
 
 
 @overload(ops.vecmat)
 def _vecmat(x1, x2, out=None, dtype=None):
     _check_ranks("vecmat", x1, 1, x2, 2)
+    product = njit(_product(kernels.matmul, x1, x2, out, dtype, True, False))
     if isinstance(x1.dtype, types.Complex):
-        conjugated = _product(kernels.matmul, x1, x2, out, dtype, True, False)
-        conjugated = njit(conjugated)
-        return lambda x1, x2, out=None, dtype=None: conjugated(np.conj(x1), x2, out, dtype)
-    return _product(kernels.matmul, x1, x2, out, dtype, True, False)
+        return lambda x1, x2, out=None, dtype=None: product(np.conj(x1), x2, out, dtype)
+    return lambda x1, x2, out=None, dtype=None: product(x1, x2, out, dtype)
 
 
 @overload(ops.vecdot)
@@ -101,7 +108,17 @@ def _product(kernel, x1, x2, out, dtype, row, column):
         two_matrices = not row and not column and x1.ndim == x2.ndim == 2
         unconverted = x1.dtype == x2.dtype == out.dtype == item
 
-        def product(x1, x2, out=None, dtype=None):
+        def product(
+            x1,
+            x2,
+            out=None,
+            dtype=None,
+            semiring=None,
+            mask=None,
+            fill=0,
+            epilogue=None,
+            epilogue_args=(),
+        ):
             a, b = left(x1), right(x2)
             _check_lengths(a, b)
             if out.shape != shape(a, b):
@@ -119,7 +136,17 @@ def _product(kernel, x1, x2, out, dtype, row, column):
 
     elif ndim == 0:
 
-        def product(x1, x2, out=None, dtype=None):
+        def product(
+            x1,
+            x2,
+            out=None,
+            dtype=None,
+            semiring=None,
+            mask=None,
+            fill=0,
+            epilogue=None,
+            epilogue_args=(),
+        ):
             a, b = left(x1), right(x2)
             _check_lengths(a, b)
             result = np.empty((1, 1), item)
@@ -128,7 +155,17 @@ def _product(kernel, x1, x2, out, dtype, row, column):
 
     else:
 
-        def product(x1, x2, out=None, dtype=None):
+        def product(
+            x1,
+            x2,
+            out=None,
+            dtype=None,
+            semiring=None,
+            mask=None,
+            fill=0,
+            epilogue=None,
+            epilogue_args=(),
+        ):
             a, b = left(x1), right(x2)
             _check_lengths(a, b)
             result = np.empty(shape(a, b), item)
@@ -146,7 +183,17 @@ def _or_alone(product):
     """
     product = raising(product)
 
-    def product_or_alone(x1, x2, out=None, dtype=None):
+    def product_or_alone(
+        x1,
+        x2,
+        out=None,
+        dtype=None,
+        semiring=None,
+        mask=None,
+        fill=0,
+        epilogue=None,
+        epilogue_args=(),
+    ):
         (m, k), n = x1.shape, x2.shape[1]
         fits = x2.shape[0] == k and out.shape[0] == m and out.shape[1] == n
         side_by_side = x2.strides[1] == x2.itemsize and out.strides[1] == out.itemsize
@@ -157,7 +204,7 @@ def _or_alone(product):
             or overlap(x1, out)
             or overlap(x2, out)
         ):
-            return product(x1, x2, out, dtype)
+            return product(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_args)
         left = address(x1, 0, 0), x1.strides[0], x1.strides[1]
         right = address(x2, 0, 0), x2.strides[0]
         result = address(out, 0, 0), out.strides[0]
@@ -165,6 +212,110 @@ def _or_alone(product):
         return out
 
     return product_or_alone
+
+
+def _programmed(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_args, row, column):
+    """The implementation for a semiring, a mask or an epilogue."""
+    ring = programs.semiring_of(semiring)
+    wanted = programs.dtype_for(ring, x1, x2, dtype)
+    item, has_out = numba_dtype(wanted), given(out)
+    to_left, to_right = (programs.converting(ring, x.dtype, wanted) for x in (x1, x2))
+    as_left, as_right = _EXPANDED[row, False], _EXPANDED[False, column]
+    expanded, shape = _EXPANDED[row, column], _SHAPE[row, column]
+    ndim = max(x1.ndim + row, x2.ndim + column) - row - column
+    function, arrays = programs.epilogue_of(epilogue, epilogue_args)
+    dtypes = programs.extra_dtypes(function, arrays, wanted)
+    addresses = programs.program(ring, function, wanted, dtypes)
+    kept, filled = programs.mask_reader(mask), programs.fill_reader(fill, wanted)
+    kept_out, dense = programs.leaves_out(fill, has_out), isinstance(mask, types.Array)
+    views = programs.extra_views(len(arrays), expanded)
+    in_entries = expanded if dense else _as_it_is
+
+    @njit
+    def run(a, b, result, mask, fill, arrays):
+        matrix = expanded(result)
+        blocks, height, width, lower, upper = kept(mask, result, *matrix.shape[-2:])
+        band, extras = (height, width, lower, upper), views(arrays, result)
+        programs.compute(a, b, matrix, addresses(), in_entries(blocks), band, filled(fill), extras)
+
+    if not has_out:
+
+        def product(
+            x1,
+            x2,
+            out=None,
+            dtype=None,
+            semiring=None,
+            mask=None,
+            fill=0,
+            epilogue=None,
+            epilogue_args=(),
+        ):
+            a, b = as_left(to_left(x1)), as_right(to_right(x2))
+            _check_lengths(a, b)
+            result = np.empty(shape(a, b), item)
+            run(a, b, result, mask, fill, epilogue_args)
+            return result
+
+        if ndim == 0:
+            array = njit(product)
+
+            def product(
+                x1,
+                x2,
+                out=None,
+                dtype=None,
+                semiring=None,
+                mask=None,
+                fill=0,
+                epilogue=None,
+                epilogue_args=(),
+            ):
+                return array(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_args)[()]
+
+        return product
+
+    check_out(out, ndim, wanted)
+    overlaps = programs.overlapping(len(arrays))
+    meets_mask = njit(lambda out, mask: overlap(out, mask)) if dense else _never
+    begin = njit(_copy) if kept_out else _never
+    in_place = out.dtype == item
+
+    def product(
+        x1,
+        x2,
+        out=None,
+        dtype=None,
+        semiring=None,
+        mask=None,
+        fill=0,
+        epilogue=None,
+        epilogue_args=(),
+    ):
+        a, b = as_left(to_left(x1)), as_right(to_right(x2))
+        _check_lengths(a, b)
+        if out.shape != shape(a, b):
+            raise ValueError("out has another shape than the result")
+        meets = overlap(out, x1) or overlap(out, x2) or overlaps(out, views(epilogue_args, out))
+        if in_place and not meets and not meets_mask(out, mask):
+            run(a, b, out, mask, fill, epilogue_args)
+        else:
+            result = np.empty(out.shape, item)
+            begin(result, out)
+            run(a, b, result, mask, fill, epilogue_args)
+            out[...] = result
+        return out
+
+    return product
+
+
+def _copy(target, source):
+    target[...] = source
+
+
+@njit
+def _never(x, y):
+    return False
 
 
 @njit

@@ -115,7 +115,7 @@ def _permuted(out):
     def permuted(x, order, out):
         view = _view(x, order)
         result = np.empty(view.shape, x.dtype)
-        _assign(view, result)
+        copy_items(view, result)
         return result
 
     return permuted
@@ -127,9 +127,9 @@ def _into(x, order, out):
     if view.shape != out.shape:
         raise ValueError("out has another shape than the result")
     if not overlap(x, out):
-        _assign(view, out)
+        copy_items(view, out)
     elif not (_same(x, out) and _exchanged(out, order)):
-        _assign(_view(x.copy(), order), out)
+        copy_items(_view(x.copy(), order), out)
     return out
 
 
@@ -150,7 +150,8 @@ def _exchanged(out, order):
     _only_compiled()
 
 
-def _assign(src, dst):
+def copy_items(src, dst):
+    """dst[...] = src, of one shape and dtype, in other memory."""
     _only_compiled()
 
 
@@ -191,7 +192,7 @@ def _exchanged_in_place(out, order):
     return exchanged
 
 
-@overload(_assign)
+@overload(copy_items)
 def _assign_arrays(
     src,  # in
     dst,  # out, the same shape, in other memory
@@ -201,7 +202,7 @@ def _assign_arrays(
 
         def assign_parts(src, dst):
             for index in np.ndindex(src.shape[:leading]):
-                _assign(src[index], dst[index])
+                copy_items(src[index], dst[index])
 
         return assign_parts
 
