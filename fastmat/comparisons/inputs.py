@@ -33,7 +33,7 @@ def operands(case: Case) -> tuple[Array, ...]:
         return _with_labels(case, arrays, rng)
     if case.op in moves.PARAMETERS:
         return moves.operands(case, arrays, rng)
-    if masked_reductions.is_masked(case.op):
+    if case.masked or masked_reductions.is_masked(case.op):
         names = ("", *case.parameters)
         arrays = tuple(
             masked_reductions.mask_of(rng, array.shape) if name == "mask" else array
