@@ -130,7 +130,7 @@ def moments(x, mask):
     return (
         fm.moments(x, mask=mask),
         fm.moments(x, axis=-1, mask=mask),
-        fm.moments(x, 0, 1, True, mask),
+        fm.moments(x, 0, correction=1, keepdims=True, mask=mask),
     )
 
 

@@ -79,8 +79,8 @@ def moments(
     >>> import fastmat as fm
     >>> fm.moments(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
     Moments(mean=array([2., 4.]), variance=array([1., 4.]))
-    >>> fm.moments([1.0, 3.0, np.nan], mask=[True, True, False])
-    Moments(mean=2.0, variance=1.0)
+    >>> fm.moments([[1.0, 3.0, np.nan]], axis=1, mask=[True, True, False])
+    Moments(mean=array([2.]), variance=array([1.]))
     """
     array = numbers_of(x, complex_too=True)
     axes = normalized_axes(axis, array.ndim)
