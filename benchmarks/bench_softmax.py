@@ -23,6 +23,17 @@ class LastAxis(Comparison):
         return on_groups("asv", operation, dtype, SHAPES[shape])
 
 
+class Masked(Comparison):
+    """Half of the numbers masked; others fill them with -inf, and call softmax."""
+
+    unit = "GB/s"
+    params = (("float32", "float64", "float16"), tuple(SHAPES), LIBRARIES)
+    param_names = ("dtype", "shape", "library")
+
+    def case(self, dtype, shape):
+        return on_groups("asv", "softmax", dtype, SHAPES[shape], masked=True)
+
+
 class Gradients(Comparison):
     """The gradient by x, from what the operation returned."""
 

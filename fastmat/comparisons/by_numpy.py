@@ -233,8 +233,9 @@ def standardize(x: Array, *, axis: int, out: Array) -> None:
     np.divide(x - mean, x.std(axis, keepdims=True), out=out)
 
 
-def softmax(x: Array, *, axis: int, out: Array) -> None:
-    np.copyto(out, special.softmax(x, axis))
+def softmax(x: Array, *, axis: int, out: Array, mask: Array | None = None) -> None:
+    filled = x if mask is None else np.where(_valid(mask), x, x.dtype.type(-np.inf))
+    np.copyto(out, special.softmax(filled, axis))
 
 
 def log_softmax(x: Array, *, axis: int, out: Array) -> None:

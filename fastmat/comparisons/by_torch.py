@@ -107,8 +107,9 @@ def standardize(x: Tensor, *, axis: int, out: Tensor) -> Tensor:
     return torch.sub(x, mean, out=out).div_(variance.sqrt_())
 
 
-def softmax(x: Tensor, *, axis: int, out: Tensor) -> Tensor:
-    return torch.softmax(x, axis, out=out)
+def softmax(x: Tensor, *, axis: int, out: Tensor, mask: Tensor | None = None) -> Tensor:
+    filled = x if mask is None else _filled(x, mask, -math.inf)
+    return torch.softmax(filled, axis, out=out)
 
 
 def log_softmax(x: Tensor, *, axis: int, out: Tensor) -> Tensor:

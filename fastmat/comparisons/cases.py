@@ -40,6 +40,8 @@ class Case:
         How many clusters the rows of the first operand are in, at random.
     residual
         Whether a further operand, of the shape of the first, is added to it before all else.
+    masked
+        Whether a mask of half of the numbers is the last operand.
     note
         What the row stands for, where operation and shapes do not say it.
     quick
@@ -56,6 +58,7 @@ class Case:
     options: Options = ()
     clusters: int = 0
     residual: bool = False
+    masked: bool = False
     note: str = ""
     quick: bool = False
 
@@ -65,7 +68,8 @@ class Case:
         for others in (moves.PARAMETERS, programs.PARAMETERS):
             if self.op in others:
                 return others[self.op]
-        return PARAMETERS[self.op] + (("residual",) if self.residual else ())
+        more = (("residual",) if self.residual else ()) + (("mask",) if self.masked else ())
+        return PARAMETERS[self.op] + more
 
     @property
     def title(self) -> str:
@@ -96,8 +100,7 @@ def on_groups(
         options = (("axis", -1), *options)
     names = ("cotangent", *PARAMETERS[op]) if op.endswith("_vjp") else ("x", *PARAMETERS[op])
     shapes = [_shape_of(name, of, shape, dict(options)) for name in names]
-    if keywords.get("residual"):
-        shapes.append(shape)
+    shapes += [shape for name in ("residual", "masked") if keywords.get(name)]
     return Case(group, op, dtype, tuple(shapes), options=options, **keywords)  # type: ignore[arg-type]
 
 
@@ -332,6 +335,10 @@ SOFTMAX = (
     on_groups("softmax", "softmax", "float64", _TABLE),
     on_groups("softmax", "softmax", "float32", (8, 16), note="one call"),
     on_groups("softmax", "logsumexp", "float32", _TABLE),
+    *(
+        on_groups("softmax", "softmax", "float32", shape, masked=True, note="masked")
+        for shape in (_TABLE, _GROUPS[2])
+    ),
 )
 
 MASKED = tuple(

@@ -35,7 +35,7 @@ def operands(case: Case) -> tuple[Array, ...]:
         return moves.operands(case, arrays, rng)
     if programs.has(case):
         return programs.operands(case, arrays, rng)
-    if masked_reductions.is_masked(case.op):
+    if case.masked or masked_reductions.is_masked(case.op):
         names = ("", *case.parameters)
         arrays = tuple(
             masked_reductions.mask_of(rng, array.shape) if name == "mask" else array

@@ -25,7 +25,7 @@ from fastmat.cpu.kinds import CENTERED, GIVEN, OF_LARGEST
 from fastmat.cpu.lines import across, finish_stores, is_streamed, own
 from fastmat.cpu.masked_lines import (
     add_counts,
-    erased,
+    erased_block,
     keep_count,
     lane_counts,
     mask_block,
@@ -191,7 +191,7 @@ def _write_blocks(args, slot, index):
     _multiply(x.shape, weight, at, g, by_line)
     _finish_block(kind, g, numbers, lines, statistics, parameters)
     kept = mask_block(mask, x.shape, at, room, slot)
-    erased(kept, part(g, 0, lines * LANES), narrow(0, g.dtype))
+    erased_block(kept, g, lines, narrow(0, g.dtype))
     store_block(g, out, *at, is_streamed(out))
     finish_stores(out)
 
@@ -226,7 +226,7 @@ def _blocks(args, slot, index):
         _sum_groups(kind, g, numbers, n, across(center, o, i, 0, 0, 0), flow)
         _find_flow(kind, flow, statistics, lane_counts(kept, n), eps)
         _finish_block(kind, g, numbers, n, statistics, parameters)
-        erased(kept, part(g, 0, n * LANES), narrow(0, g.dtype))
+        erased_block(kept, g, n, narrow(0, g.dtype))
         store_block(g, out, *at, is_streamed(out))
     alike = parts.shape[2] == 1
     for j in range(parts.shape[2]):
@@ -381,8 +381,8 @@ def _multiply(
 @always_inlined
 def _erase_both(kept, g, numbers, lines):
     """What is masked counts for nothing in the sums."""
-    erased(kept, part(g, 0, lines * LANES), narrow(0, g.dtype))
-    erased(kept, part(numbers, 0, lines * LANES), narrow(0, numbers.dtype))
+    erased_block(kept, g, lines, narrow(0, g.dtype))
+    erased_block(kept, numbers, lines, narrow(0, numbers.dtype))
 
 
 @always_inlined

@@ -264,6 +264,23 @@ def _mask_block_if_given(
     return read
 
 
+def erased_block(mask, block, lines, other):
+    raise TypeError("only for compiled code")
+
+
+@overload(erased_block)
+def _block_erased_if_masked(
+    mask,  # in (lines * LANES,), see `mask_block`, or None
+    block,  # inout (lines * LANES or more,)
+    lines,
+    other,
+):
+    """`erased` of the lines of a block."""
+    if mask == types.none:
+        return lambda mask, block, lines, other: None
+    return lambda mask, block, lines, other: erased(mask, part(block, 0, lines * LANES), other)
+
+
 def lane_counts(mask, lines):
     raise TypeError("only for compiled code")
 

@@ -12,12 +12,11 @@ from fastmat.cpu.combine import combine_statistics
 from fastmat.cpu.groups import FLOATS, is_across, statistics_types, threads_for, with_mask
 from fastmat.cpu.kinds import MOMENTS
 from fastmat.cpu.lines import own
-from fastmat.cpu.masked_lines import add_counts, erased, mask_block, room_for_masks
+from fastmat.cpu.masked_lines import add_counts, erased_block, mask_block, room_for_masks
 from fastmat.cpu.moments_along import measure_groups
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.simd_lanes import sum_kept_deviations, sum_lines
-from fastmat.cpu.views import part
 
 
 def masked_statistics_types(t):
@@ -72,7 +71,7 @@ def _lanes(args, slot, index):
     numbers, at = own(buffers, slot, 0), (o, i, width, first, lines)
     load_block(x, *at, numbers)
     kept = mask_block(mask, x.shape, at, room, slot)
-    erased(kept, part(numbers, 0, lines * LANES), narrow(0, numbers.dtype))
+    erased_block(kept, numbers, lines, narrow(0, numbers.dtype))
     sums = scratch((4, LANES), types.float64)
     _moments_of_block(numbers, kept, lines, sums[0], sums[1], sums[2], sums[3])
     for k in range(width):

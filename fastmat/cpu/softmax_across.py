@@ -16,7 +16,7 @@ from fastmat.cpu.combine import combine_sums, log_of_sum, write_logs
 from fastmat.cpu.groups import FLOATS, softmax_types, threads_for, with_mask
 from fastmat.cpu.kinds import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX
 from fastmat.cpu.lines import finish_stores, is_streamed, own
-from fastmat.cpu.masked_lines import erased, mask_block, room_for_masks
+from fastmat.cpu.masked_lines import erased_block, mask_block, room_for_masks
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch, sum_dtype
 from fastmat.cpu.views import part
@@ -81,7 +81,7 @@ def _blocks(args, slot, index):
         at = o, i, width, 0, n
         load_block(x, *at, numbers)
         kept = mask_block(mask, x.shape, at, room, slot)
-        erased(kept, part(numbers, 0, n * LANES), narrow(-np.inf, numbers.dtype))
+        erased_block(kept, numbers, n, narrow(-np.inf, numbers.dtype))
         _of_block(numbers, n, kind == SOFTMAX, largest, total)
         if kind == LOGSUMEXP:
             for k in range(width):
@@ -106,7 +106,7 @@ def _measure_blocks(args, slot, index):
     at = o, i, width, first, lines
     load_block(x, *at, numbers)
     kept = mask_block(mask, x.shape, at, room, slot)
-    erased(kept, part(numbers, 0, lines * LANES), narrow(-np.inf, numbers.dtype))
+    erased_block(kept, numbers, lines, narrow(-np.inf, numbers.dtype))
     _of_block(numbers, lines, False, largest, total)
     for k in range(width):
         g = o * x.shape[1] + i + k
@@ -126,7 +126,7 @@ def _write_blocks(args, slot, index):
     at = o, i, width, first, lines
     load_block(x, *at, numbers)
     kept = mask_block(mask, x.shape, at, room, slot)
-    erased(kept, part(numbers, 0, lines * LANES), narrow(-np.inf, numbers.dtype))
+    erased_block(kept, numbers, lines, narrow(-np.inf, numbers.dtype))
     for k in range(LANES):
         g = o * x.shape[1] + i + min(k, width - 1)
         largest[k], total[k] = narrow(found[0, g, 0], largest.dtype), found[1, g, 0]
@@ -188,4 +188,4 @@ def _erase_block(kept, block, lines, kind, total):
         strange |= not total[k] > 0
     if strange:
         masked = narrow(0 if kind == SOFTMAX else -np.inf, block.dtype)
-        erased(kept, part(block, 0, lines * LANES), masked)
+        erased_block(kept, block, lines, masked)
