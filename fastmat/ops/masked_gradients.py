@@ -139,7 +139,7 @@ def masked_var_vjp(
     less = number(correction, "correction")
     mean, _, count = moments(found)
     with np.errstate(divide="ignore", invalid="ignore"):
-        factor = 2 * g / np.maximum(count - less, 0)
+        factor = g * (2 / np.maximum(count - less, 0))
     return _written(found, mean, factor, DEVIATIONS, out, x)
 
 

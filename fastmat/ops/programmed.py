@@ -10,7 +10,7 @@ import numpy as np
 from fastmat.core.arrays import Array, as_array, like, native
 from fastmat.core.checks import check_out
 from fastmat.core.dtypes import DType, kernel_name, unsupported
-from fastmat.ops.masks import Kept, kept_by
+from fastmat.ops.masks import Kept, dense, kept_by
 from fastmat.ops.products import check_casts, matrices, result_shape
 from fastmat.ops.sampled import is_sparse, sampled
 from fastmat.ops.semirings import (
@@ -65,8 +65,6 @@ def programmed(
         and not any(np.may_share_memory(target, x) for x in (a, b, kept[0], *extras))
     )
     result = target if target is not None and direct else np.empty(shape, result_dtype)
-    if target is not None and not direct and not filled.size:
-        np.copyto(result, target, casting="unsafe")
     matrix = np.expand_dims(result, axes) if axes else result
     try:
         _compute(left, right, matrix, program, kept, filled, extras)
@@ -77,7 +75,8 @@ def programmed(
     if target is None:
         return like(result, x1, x2)
     if not direct:
-        np.copyto(target, result, casting="same_kind")
+        computed = dense(kept, full) if not filled.size else np.True_
+        np.copyto(np.expand_dims(target, axes), matrix, casting="same_kind", where=computed)
     return out
 
 
