@@ -153,3 +153,141 @@ def test_times_to_places_off_the_roads(roads):
         same = north == (y[j] > roads.river(x[i]))
         km = np.hypot(*(roads.map.towns - (x[i], y[j])).T)
         assert land[j, i] == pytest.approx((minutes + 2 * km)[same].min(), rel=1e-12)
+
+
+@pytest.fixture(scope="module")
+def missing():
+    script = load("missing")
+    script.sea = script.make_sea()
+    script.found = script.measure(script.sea)
+    return script
+
+
+def with_gaps(rng, *shape):
+    table = rng.standard_normal(shape)
+    table[rng.random(shape) < 0.3] = np.nan
+    return table
+
+
+def test_clouds_and_land_are_missing(missing):
+    land = np.isnan(missing.sea.truth)
+    assert (land == land[0]).all()
+    assert np.isnan(missing.sea.measured[land]).all()
+    errors = (missing.sea.measured - missing.sea.truth)[missing.found.seen]
+    assert errors.std() == pytest.approx(missing.NOISE, rel=0.01)
+
+
+def test_fit_has_the_least_squares(missing):
+    """A column for each place and for each day, and a row for each measurement."""
+    measured = with_gaps(np.random.default_rng(3), 7, 4, 5)
+    measured[:, 2, 3] = np.nan  # is land
+    place, day = missing.fit(measured, ~np.isnan(measured))
+    days, y, x = np.nonzero(~np.isnan(measured))
+    design = np.zeros((len(days), 20 + 7))
+    design[np.arange(len(days)), 5 * y + x] = 1
+    design[np.arange(len(days)), 20 + days] = 1
+    solution = np.linalg.lstsq(design, measured[days, y, x], rcond=None)[0]
+    np.testing.assert_allclose((place + day)[days, y, x], design @ solution, atol=1e-7)
+    assert day.mean() == pytest.approx(0, abs=1e-12)
+    assert np.isnan(place[2, 3])
+    assert np.isnan(place).sum() == 1
+
+
+def test_pairs_are_those_of_common_rows(missing):
+    table = with_gaps(np.random.default_rng(4), 30, 6)
+    table[3:17, 0] = np.nan  # leaves too few rows
+    there = ~np.isnan(table)
+    covariances, correlations = missing.pairs_of(table, there)
+    centred = table - np.nanmean(table, 0)
+    few = 0
+    for i in range(6):
+        for j in range(6):
+            a, b = centred[there[:, i] & there[:, j]][:, [i, j]].T
+            if len(a) < missing.COMMON:
+                few += 1
+                assert np.isnan([covariances[i, j], correlations[i, j]]).all()
+            else:
+                assert covariances[i, j] == pytest.approx(a @ b / (len(a) - 1))
+                expected = a @ b / np.sqrt((a @ a) * (b @ b))
+                assert correlations[i, j] == pytest.approx(expected)
+    assert 0 < few < 20
+
+
+def test_boxes_are_means(missing):
+    found = missing.found
+    size, width = missing.BOX, missing.WIDTH // missing.BOX
+    for k, box in list(enumerate(np.flatnonzero(found.sea)))[::50]:
+        y, x = size * (box // width), size * (box % width)
+        block = found.left[:, y : y + size, x : x + size].reshape(missing.DAYS, -1)
+        there = ~np.isnan(block).all(1)
+        np.testing.assert_array_equal(found.there[:, k], there)
+        np.testing.assert_allclose(found.table[there, k], np.nanmean(block[there], 1))
+
+
+def test_page_about_missing_has_what_the_example_prints(missing, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    missing.main(["--picture", str(tmp_path / "missing.png")])
+    assert shown("missing") == capsys.readouterr().out
+    assert 10_000 < (tmp_path / "missing.png").stat().st_size < 150_000
+
+
+def test_figures_about_missing(missing):
+    """Worked out again with NumPy's functions for NaN, which warn of land: it is left out first."""
+    text = shown("missing")
+    assert text == "\n".join(missing.report(missing.sea, missing.found)) + "\n"
+    wet = ~np.isnan(missing.sea.truth[0])
+    measured, truth = missing.sea.measured[:, wet], missing.sea.truth[:, wet]
+    seen = ~np.isnan(measured)
+    lines = text.splitlines()
+    shares = [np.mean(~seen), *np.sort(np.mean(~seen, 1))[[0, -1]]]
+    assert numbers(lines[0]) == [round(100 * share) for share in shares]
+    assert numbers(lines[1]) == [seen.sum(0).min(), seen.sum(0).max(), missing.DAYS]
+    extremes = np.nanmin(measured), np.nanmax(measured)
+    assert numbers(lines[2].split(" °C")[0].replace(" to ", " ")) == [round(x, 1) for x in extremes]
+
+    fitted = (missing.found.place + missing.found.day)[:, wet]
+    of_days, of_places = np.nanmean(measured, 1), np.nanmean(measured, 0)
+    for line, (days, places, under) in zip(
+        lines[5:7],
+        (
+            (of_days, of_places, np.broadcast_to(of_places, truth.shape)),
+            (fitted.mean(1), fitted.mean(0), fitted),
+        ),
+        strict=True,
+    ):
+        errors = days - truth.mean(1), places - truth.mean(0), (under - truth)[~seen]
+        of_days_, of_places_, gaps = (np.sqrt((error**2).mean()) for error in errors)
+        expected = [of_days_, np.abs(errors[0]).max(), of_places_, gaps]
+        assert numbers(line) == [round(x, 2) for x in expected]
+    # The claims of the page: the fit is nearer to the truth, and so are correlations of pairs.
+    naive, fit = numbers(lines[5]), numbers(lines[6])
+    assert all(2 * better <= worse + 0.1 for better, worse in zip(fit, naive, strict=True))
+    pairs, filled = numbers(lines[10]), numbers(lines[11])
+    assert pairs[0] < filled[0]
+    assert filled[1] < pairs[1] - 0.1 < 1
+
+
+def test_correlations_are_near_the_truth(missing):
+    """Those of the page, from boxes of the true temperatures less the means of days and places."""
+    found, truth = missing.found, missing.sea.truth
+    means = np.nanmean(truth, axis=(1, 2), keepdims=True)
+    wet = ~np.isnan(truth[0])
+    left = truth[:, wet] - truth[:, wet].mean(0) - means[:, :, 0] + truth[:, wet].mean()
+    whole = np.full(truth.shape, np.nan)
+    whole[:, wet] = left
+    size, width = missing.BOX, missing.WIDTH // missing.BOX
+    columns = []
+    for box in np.flatnonzero(found.sea):
+        y, x = size * (box // width), size * (box % width)
+        columns.append(np.nanmean(whole[:, y : y + size, x : x + size].reshape(60, -1), 1))
+    true = np.corrcoef(columns)
+    enough = ~np.isnan(found.correlations)
+    gaps_filled = np.corrcoef(np.where(found.there, found.table, 0), rowvar=False)
+    lines = shown("missing").splitlines()
+    few = 100 * np.mean(~enough)
+    assert numbers(lines[8])[::2] == [len(true), round(few, 1)]
+    strong = enough & (np.abs(true) > 0.5)
+    for line, some in zip(lines[10:12], (found.correlations, gaps_filled), strict=True):
+        error = np.sqrt(np.mean((some - true)[enough] ** 2))
+        expected = round(error, 2), round((some / true)[strong].mean(), 2)
+        assert numbers(line) == list(expected)
