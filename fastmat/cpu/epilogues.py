@@ -40,7 +40,7 @@ def epilogue_of(function, extra_types):
         c,  # inout, address of (rows, NR) sums, columns side by side
         c_stride,  # bytes from row to row
         rows,
-        cols,  # of which the first have extras of their own
+        cols,  # of which the others are as the last one
         i,  # row, column of the first number
         j,
         item,  # of the stack

@@ -156,13 +156,17 @@ def loop(builder, count, lanes, body):
 
 
 def resolved(typingctx, function, arguments, what, wanted):
-    """Signature of a scalar function, whose result must be convertible to the type `wanted`."""
+    """Signature of a scalar function, whose result must be convertible to the type `wanted`.
+
+    Integers are to each other: with a constant, Numba makes int64 of the shorter unsigned ones.
+    """
     signature = function.get_call_type(typingctx, arguments, {})
     got = types.unliteral(signature.return_type)
+    both_integers = isinstance(got, types.Integer) and isinstance(wanted, types.Integer)
     castable = isinstance(got, types.Number | types.Boolean) and np.can_cast(
         as_dtype(got), as_dtype(wanted), "same_kind"
     )
-    if not castable:
+    if not (castable or both_integers):
         taken = ", ".join(map(str, arguments))
         raise errors.TypingError(f"{what} returns {got} for ({taken}); it must return {wanted}")
     return signature

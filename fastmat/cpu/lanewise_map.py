@@ -20,7 +20,7 @@ def map_tile(
     c,  # inout, address of (height, NR) numbers, columns side by side
     c_stride,  # bytes from row to row
     height,
-    cols,  # 1 to NR: columns beyond them are computed with the extras of the last one
+    cols,  # 1 to NR: columns beyond them are as the last one
     i,  # row and column of the first number in the product
     j,
     item,  # of the stack
@@ -49,6 +49,11 @@ def map_tile(
             r = loop_over_rows.index
             place = shift(builder, c, builder.mul(r, c_stride))
             lanes.store(parted(builder, lanes, place), numbers)
+            last = builder.sub(cols, ir.Constant(i64, 1))
+            with cgutils.for_range_slice(
+                builder, cols, ir.Constant(i64, lanes.columns), ir.Constant(i64, 1)
+            ) as (column, _):
+                lanes.set(lanes.get(numbers, last), numbers, column)
             for reader in readers:
                 reader.fetch(builder.add(i, r))
 

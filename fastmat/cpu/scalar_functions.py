@@ -66,6 +66,16 @@ def compiled_at(function, signature, what):
     return address, _may_raise(result.library.get_llvm_str(), name), compiled
 
 
+def may_raise(function, arguments):
+    """Whether an embedded function of numbers of these types may raise anything."""
+    try:
+        function.compile(arguments)
+    except (errors.NumbaError, TypeError):  # which tiles report that are made of it
+        return True
+    result = function.overloads[arguments]
+    return _may_raise(result.library.get_llvm_str(), result.fndesc.llvm_func_name)
+
+
 def _reason(error):
     """What Numba has against a function, without where in fastmat it came upon it."""
     found = re.findall(

@@ -225,7 +225,7 @@ def _programmed(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_arg
     ndim = max(x1.ndim + row, x2.ndim + column) - row - column
     function, arrays = programs.epilogue_of(epilogue, epilogue_args)
     dtypes = programs.extra_dtypes(function, arrays, wanted)
-    addresses = programs.program(ring, function, wanted, dtypes)
+    addresses, raises = programs.program(ring, function, wanted, dtypes)
     kept, filled = programs.mask_reader(mask), programs.fill_reader(fill, wanted)
     kept_out, dense = programs.leaves_out(fill, has_out), isinstance(mask, types.Array)
     views = programs.extra_views(len(arrays), expanded)
@@ -279,7 +279,7 @@ def _programmed(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_arg
     overlaps = programs.overlapping(len(arrays))
     meets_mask = njit(lambda out, mask: overlap(out, mask)) if dense else _never
     begin = njit(_copy) if kept_out else _never
-    in_place = out.dtype == item
+    in_place = out.dtype == item and not raises
 
     def product(
         x1,

@@ -10,9 +10,10 @@ from numba.np.numpy_support import as_dtype
 from fastmat.core.compile import KERNEL_DTYPES, call_all
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.inline import inlined
+from fastmat.core.mathfn import number
 from fastmat.cpu import epilogues, semirings
 from fastmat.cpu.programmed import programmed
-from fastmat.cpu.scalar_functions import embedded
+from fastmat.cpu.scalar_functions import embedded, may_raise
 from fastmat.cpu.views import overlap
 from fastmat.ops.masks import Band, Blocks
 from fastmat.ops.programmed import ACTIVATIONS, EPILOGUES
@@ -77,8 +78,12 @@ def converting(semiring, dtype, wanted):
 
 
 def program(semiring, function, wanted, extra):
-    """A function of nothing: the addresses of tile, dot product and epilogue."""
+    """A function of nothing: the addresses of tile, dot product and epilogue.
+
+    And whether a function of the user's in it may raise anything.
+    """
     element = KERNEL_DTYPES[wanted.name]
+    kind, raises = number(element), False
     if isinstance(semiring, str):
         tile, dot = (
             of_kernel(*semirings.named(semiring, suffix, wanted.name)) for suffix in ("tile", "dot")
@@ -88,6 +93,7 @@ def program(semiring, function, wanted, extra):
             parts = semirings.parts_of(semiring, wanted)
         except ValueError as error:
             raise errors.TypingError(str(error)) from None
+        raises = any(may_raise(x, (kind, kind)) for x in parts[:2])
         tile = of_function(inlined(semirings.tile_of(*parts)), semirings.tile_types(element))
         dot = of_function(inlined(semirings.dot_of(*parts)), semirings.dot_types(element))
     if function is None:
@@ -98,9 +104,11 @@ def program(semiring, function, wanted, extra):
             raise errors.TypingError(f"epilogue {function!r} is not defined for {wanted}")
         epilogue = of_kernel(kernel, wanted.name)
     else:
-        body = epilogues.epilogue_of(embedded(function, 1 + len(extra)), tuple(extra))
+        scalar = embedded(function, 1 + len(extra))
+        raises = may_raise(scalar, (kind, *map(numba_dtype, extra))) or raises
+        body = epilogues.epilogue_of(scalar, tuple(extra))
         epilogue = of_function(inlined(body), epilogues.epilogue_types(element))
-    return njit(lambda: (tile(), dot(), epilogue()))
+    return njit(lambda: (tile(), dot(), epilogue())), raises
 
 
 def epilogue_of(argument, arguments):
