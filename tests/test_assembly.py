@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numba import njit, types
 
-from fastmat.cpu import blocking, simd
+import fastmat
+from fastmat.core.codegen import KernelCompiler
+from fastmat.cpu import blocking, semirings, simd
 
 # Vector registers: the widest that the instruction set of the table has.
 REGISTER = {"avx512": "zmm", "avx2": "ymm", "baseline": "xmm"}
@@ -75,6 +77,34 @@ def test_loop_is_vector_fmas_without_spills(dtype):
     assert not spills(body), f"registers are spilled to the stack: {spills(body)[:5]}"
     calls = [line for line in body if line.startswith("call")]
     assert not calls
+
+
+def tile_of_semiring(*parts):
+    """Assembly of the tile of a semiring for float32, as it is compiled for a user's functions."""
+    float32 = types.float32
+    compiled = njit(pipeline_class=KernelCompiler, error_model="numpy")(semirings.tile_of(*parts))
+    compiled.compile(semirings.tile_types(float32))
+    return next(iter(compiled.inspect_asm().values()))
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86 assembly")
+@pytest.mark.parametrize("by", ["name", "user"])
+def test_tiles_of_semirings_are_whole_vectors_without_spills(by):
+    """Addition and comparison of vectors of full width, also where LLVM prefers half of it."""
+    parts = semirings.NAMED["min_plus"]
+    if by == "user":
+        ring = fastmat.Semiring(lambda x, y: y if y < x else x, lambda x, y: x + y, np.inf)
+        parts = semirings.parts_of(ring, "float32")
+    tile, register = blocking.tile(types.float32), REGISTER[blocking.ISA]
+    terms = tile.rows * tile.vectors
+    for operation in ("add", "min"):
+        instruction = re.compile(rf"v?{operation}ps\s.*%?{register}\d+")
+        bodies = loops(tile_of_semiring(*parts))
+        counts = [sum(bool(instruction.match(line)) for line in body) for body in bodies]
+        body = bodies[int(np.argmax(counts))]
+        assert max(counts) % terms == 0, "not one for each term"
+        assert max(counts) > 0
+        assert not spills(body), f"registers are spilled to the stack: {spills(body)[:5]}"
 
 
 def test_reader_of_loops():

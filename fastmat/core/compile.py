@@ -36,6 +36,7 @@ from numba.core.imputils import lower_constant
 from numba.extending import intrinsic, models, register_model, typeof_impl
 
 from fastmat.core.cache import KernelCache
+from fastmat.core.codegen import KernelCompiler
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.mathfn import NUMBA_DTYPES, UNSIGNED
 from fastmat.core.process import settle
@@ -90,6 +91,7 @@ class Kernel:
             error_model="numpy",
             no_cpython_wrapper=not from_python,
             no_cfunc_wrapper=True,
+            pipeline_class=KernelCompiler,
         )(function)
 
     def entry(self, dtype: np.dtype[Any]) -> Callable[..., None]:

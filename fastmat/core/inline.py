@@ -13,14 +13,15 @@ from typing import Any
 
 import numba
 from numba import _dynfunc
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler import CompilerBase
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.extending import overload as numba_overload
 
+from fastmat.core.codegen import Library, passes_with
 
-class _Library(JITCodeLibrary):  # type: ignore[misc]
+
+class _Library(Library):
     """Code that is linked into others only: neither optimized alone nor made executable."""
 
     def finalize(self) -> None:
@@ -54,13 +55,7 @@ class _Lowering(NativeLowering):  # type: ignore[misc]
 
 class _Compiler(CompilerBase):  # type: ignore[misc]
     def define_pipelines(self) -> list[Any]:
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [
-            (_Lowering if step is NativeLowering else step, description)
-            for step, description in passes.passes
-        ]
-        passes.finalize()
-        return [passes]
+        return passes_with(_Lowering, self.state)
 
 
 _OPTIONS = {

@@ -11,6 +11,7 @@ from numba import types
 from numba.core import errors
 from numba.extending import intrinsic
 
+from fastmat.core.codegen import KernelCompiler
 from fastmat.core.compile import kernel, raise_failure, writes
 from fastmat.core.dtypes import kernel_name
 from fastmat.core.inline import overload
@@ -67,7 +68,8 @@ def address_of(activation, dtype):
     found = _user_maps.setdefault(activation, {})
     if name not in found:
         signature = map_types(NUMBA_DTYPES[name])
-        compiled = user_map(activation, numba.njit(no_cpython_wrapper=True))
+        decorator = numba.njit(no_cpython_wrapper=True, pipeline_class=KernelCompiler)
+        compiled = user_map(activation, decorator)
         try:
             compiled.compile(signature)
         except errors.NumbaError as error:

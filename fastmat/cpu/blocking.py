@@ -5,29 +5,16 @@ broadcast of a. A block of a (`block_rows` x `depth`) stays in the L2 cache whil
 """
 
 import functools
-import os
 import platform
 from dataclasses import dataclass
 
-import llvmlite.binding as llvm
 from numba import types
 from numba.extending import intrinsic
 
 from fastmat.core.inline import inlined
+from fastmat.core.isa import ISA, VECTOR_BYTES
 from fastmat.core.mathfn import real
 
-
-def _native_isa():
-    features = llvm.get_host_cpu_features()
-    if all(features.get(name) for name in ("avx512f", "avx512bw", "avx512dq")):
-        return "avx512"
-    if features.get("avx2") and features.get("fma"):
-        return "avx2"
-    return "baseline"
-
-
-VECTOR_BYTES = {"avx512": 64, "avx2": 32, "baseline": 16}
-ISA = os.environ.get("FASTMAT_ISA") or _native_isa()
 FUSED = ISA != "baseline" or platform.machine() in ("aarch64", "arm64")
 CACHE_LINE = 64
 DOT_BYTES = 64  # of the vector of partial sums in a dot product: the same on every CPU

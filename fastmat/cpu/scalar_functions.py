@@ -7,6 +7,8 @@ import weakref
 import numba
 from numba.core import errors
 
+from fastmat.core.codegen import KernelCompiler
+
 
 def embedded(function, arity):
     """A user's function of so many numbers in a form that kernels inline.
@@ -53,9 +55,12 @@ class Compiled:
 
 def compiled_at(function, signature, what):
     """Compile a function that calls a user's: its address, whether it may raise, what to keep."""
-    compiled = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy")(
-        function
-    )
+    compiled = numba.njit(
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        error_model="numpy",
+        pipeline_class=KernelCompiler,
+    )(function)
     try:
         compiled.compile(signature)
     except errors.NumbaError as error:

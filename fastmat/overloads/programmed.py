@@ -230,8 +230,8 @@ def extra_table(typingctx, table, arrays, index):
             view = context.make_array(kind)(context, builder, value)
             strides = cgutils.unpack_tuple(builder, view.strides, kind.ndim)
             at = builder.ptrtoint(view.data, i64)
-            for number, stride in zip(indices, strides, strict=False):
-                at = builder.add(at, builder.mul(number, stride))
+            for coordinate, stride in zip(indices, strides, strict=False):
+                at = builder.add(at, builder.mul(coordinate, stride))
             step = strides[-3] if kind.ndim > 2 else ir.Constant(i64, 0)
             for word, entry in enumerate((at, step, *strides[-2:])):
                 place = builder.gep(
