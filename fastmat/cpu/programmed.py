@@ -329,11 +329,16 @@ def _fetch(
     flags,  # in (MR, NR)
     state,
 ):
+    whole = c.shape[1] == edge.shape[1]
     for i in range(rows):
-        source = line(c, first + i, 0)
-        for j in range(c.shape[1]):
-            if state == ALL or flags[i, j]:
-                edge[i, j] = source[j]
+        source, target, wanted = line(c, first + i, 0), line(edge, i, 0), line(flags, i, 0)
+        if state == ALL:
+            for j in range(c.shape[1]):
+                target[j] = source[j]
+        elif is_packed(source) and whole:
+            _choose(packed(target), packed(source), packed(wanted), edge.shape[1])
+        else:
+            _choose(target, source, wanted, c.shape[1])
 
 
 @inlined
@@ -373,7 +378,24 @@ def _fill(
     state,
 ):
     for i in range(rows):
-        target = line(c, first + i, 0)
-        for j in range(c.shape[1]):
-            if state == NONE or not flags[i, j]:
-                target[j] = value
+        target, kept = line(c, first + i, 0), line(flags, i, 0)
+        if state == NONE and is_packed(target):
+            _fill_all(packed(target), value, c.shape[1])
+        elif is_packed(target) and c.shape[1] == flags.shape[1]:
+            _fill_others(packed(target), packed(kept), value, flags.shape[1])
+        else:
+            for j in range(c.shape[1]):
+                if state == NONE or not kept[j]:
+                    target[j] = value
+
+
+@inlined
+def _fill_others(c, kept, value, length):
+    for j in range(length):
+        c[j] = c[j] if kept[j] else value
+
+
+@inlined
+def _fill_all(c, value, length):
+    for j in range(length):
+        c[j] = value
