@@ -71,3 +71,23 @@ def _sincos(turn):
     of_sine = np.choose(which, (sine, cosine, -sine, -cosine))
     of_cosine = np.choose(which, (cosine, -sine, -cosine, sine))
     return of_sine, of_cosine
+
+
+def integers(positions, low, extent, seed, stream=0):
+    """Lemire's integers as Python's own, with the number of attempts at each."""
+    positions = np.asarray(positions, np.uint64)
+    found, attempts = np.zeros(positions.size, object), np.zeros(positions.size, int)
+    pending, attempt = np.arange(positions.size), 0
+    while pending.size:
+        high, rest = double_words(positions[pending], seed, stream, attempt)
+        products = (high.astype(object) * 2**32 + rest.astype(object)) * extent
+        found[pending] = low + products // 2**64
+        attempts[pending] = attempt
+        pending = pending[products % 2**64 < 2**64 % extent]
+        attempt += 1
+    return found.tolist(), attempts.tolist()
+
+
+def signs(positions, seed, stream=0):
+    """-1 where the highest bit is set, else 1."""
+    return 1 - 2 * (words(positions, seed, stream) >> np.uint64(31)).astype(int)

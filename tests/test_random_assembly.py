@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from numba import from_dtype, njit, types
-from test_assembly import REGISTER, loops
+from test_assembly import loops
 
 from fastmat.core.codegen import KernelCompiler
 from fastmat.cpu import blocking, draws
@@ -22,9 +22,10 @@ WORDS = types.Array(types.uint32, 2, "C")
 
 def vector_loops(function, arguments, instruction):
     """Innermost loops of whole vectors with this instruction."""
-    compiled = njit(pipeline_class=KernelCompiler, error_model="numpy")(function)
+    bare = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # they call and loop too
+    compiled = njit(pipeline_class=KernelCompiler, error_model="numpy", **bare)(function)
     compiled.compile(arguments)
-    packed = re.compile(rf"v?{instruction}\s.*%?{REGISTER[blocking.ISA]}\d+")
+    packed = re.compile(rf"v?{instruction}\s.*%?[yz]mm\d+")
     bodies = loops(next(iter(compiled.inspect_asm().values())))
     return [body for body in bodies if any(packed.match(line) for line in body)]
 
@@ -63,3 +64,20 @@ def test_normal(dtype):
     suffix = "ps" if dtype == np.float32 else "pd"
     numbers = types.Array(from_dtype(np.dtype(dtype)), 1, "C")
     check(vector_loops(make, (WORDS, numbers), f"sqrt{suffix}"))
+
+
+def test_integers():
+    def make(words, numbers, low, extent, threshold):
+        return kernels.make_integers(words, numbers, 256, low, extent, threshold)
+
+    numbers = types.Array(types.int64, 1, "C")
+    check(vector_loops(make, (WORDS, numbers, *[types.uint64] * 3), "pmuludq"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_signs(dtype):
+    def make(words, numbers):
+        kernels.make_signs(words, numbers, 256)
+
+    numbers = types.Array(from_dtype(np.dtype(dtype)), 1, "C")
+    check(vector_loops(make, (WORDS, numbers), r"\w+"))

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.dtypes import DType
-from fastmat.ops.draws import draw, dtype_of, key_of, place_of
-from fastmat.ops.statistics import number
+from fastmat.ops.draws import SEEDS, draw, dtype_of, key_of, place_of
+from fastmat.ops.statistics import integer, number
 
 _REAL = ("float32", "float64")
 _FLOATING = (*_REAL, "complex64", "complex128")
+_SIGNED = ("int8", "int16", "int32", "int64")
+_INTEGERS = ("bool", *_SIGNED, "uint8", "uint16", "uint32", "uint64")
+_NUMBERS = (*_SIGNED, "float16", "bfloat16", *_FLOATING)
 
 
 def uniform(
@@ -224,3 +227,135 @@ def _moments(loc: Any, scale: Any, dtype: DType) -> tuple[float, float, float]:
         raise TypeError(f"loc is {loc!r}; it must be a number")
     center = complex(loc)
     return center.real, center.imag, deviation * math.sqrt(0.5)
+
+
+def integers(
+    low: int,
+    high: int | None = None,
+    size: Any = None,
+    *,
+    dtype: Any = None,
+    endpoint: bool = False,
+    out: Any = None,
+    rng: Any = None,
+    stream: int = 0,
+    offset: Any = 0,
+    whole: Any = None,
+) -> Any:
+    """Integers that are equally likely from `low` up to `high`.
+
+    Parameters
+    ----------
+    low, high
+        The bounds; without `high` from 0 up to `low`.
+    size
+        As `uniform`.
+    dtype
+        Of integers, or bool; by default that of `out`, else int64.
+    endpoint
+        Whether `high` is among them.
+    out, rng, stream, offset, whole
+        As `uniform`.
+
+    Returns
+    -------
+    array of the shape `size`, or a scalar, or `out`
+
+    Raises
+    ------
+    ValueError
+        No integers between the bounds, or some that `dtype` does not have; else as `uniform`.
+    TypeError
+        Bounds that are not integers; else as `uniform`.
+
+    Notes
+    -----
+    Integer i depends on (seed, stream, i) alone. It is the high half of the product of 64 random
+    bits, of the words of a uniform float64, and of the count of the integers. To be without bias,
+    a few in 2**64 are drawn again: at the same position in the stream with the number of the
+    attempt in its highest 16 bits (exclusive or), so that what others get does not change.
+
+    References
+    ----------
+    Lemire, "Fast random integer generation in an interval", ACM Transactions on Modeling and
+    Computer Simulation 29(1), 2019.
+
+    Examples
+    --------
+    >>> import fastmat as fm
+    >>> fm.random.integers(1, 6, 8, endpoint=True, rng=1)
+    array([6, 4, 5, 3, 2, 5, 5, 1])
+    """
+    kind = dtype_of(dtype, out, "int64", _INTEGERS)
+    least, extent = _range(low, high, endpoint, kind)
+    place, key = place_of(size, offset, whole, out), key_of(rng, stream)
+    return draw("random", "integers", kind, place, key, out, least % SEEDS, extent % SEEDS)
+
+
+def _range(low: Any, high: Any, endpoint: Any, dtype: DType) -> tuple[int, int]:
+    """The least integer, and how many there are."""
+    if high is None:
+        low, high = 0, low
+        top = integer(high, "low")
+    else:
+        top = integer(high, "high")
+    least = integer(low, "low")
+    most = top if endpoint else top - 1
+    if dtype == np.bool_:
+        smallest, largest = 0, 1
+    else:
+        smallest, largest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if most < least:
+        raise ValueError(f"low is {least} and high {top}; there are no integers between them")
+    if least < smallest or most > largest:
+        raise ValueError(
+            f"low is {least} and high {top}; {dtype} has integers from {smallest} to {largest}"
+        )
+    return least, most - least + 1
+
+
+def rademacher(
+    size: Any = None,
+    *,
+    dtype: Any = None,
+    out: Any = None,
+    rng: Any = None,
+    stream: int = 0,
+    offset: Any = 0,
+    whole: Any = None,
+) -> Any:
+    """Numbers that are 1 or -1, equally likely.
+
+    Parameters
+    ----------
+    size
+        As `uniform`.
+    dtype
+        Of signed integers, real or complex numbers; by default that of `out`, else float64, as
+        that of other draws.
+    out, rng, stream, offset, whole
+        As `uniform`.
+
+    Returns
+    -------
+    array of the shape `size`, or a scalar, or `out`
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `uniform`.
+
+    Notes
+    -----
+    Number i depends on (seed, stream, i) alone: it is -1 where the highest bit of word i % 4 of
+    the block i // 4 of Philox 4x32-10 is set. So it is the same in all dtypes.
+
+    Examples
+    --------
+    >>> import fastmat as fm
+    >>> fm.random.rademacher(6, dtype="int8", rng=3)
+    array([-1,  1, -1, -1,  1, -1], dtype=int8)
+    """
+    kind = dtype_of(dtype, out, "float64", _NUMBERS)
+    place, key = place_of(size, offset, whole, out), key_of(rng, stream)
+    return draw("random", "rademacher", kind, place, key, out)
