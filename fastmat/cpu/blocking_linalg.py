@@ -9,8 +9,6 @@ FACTOR = 64  # columns of a panel in Cholesky's factorization
 LANES_FACTOR = 16  # n up to which the items of a stack are factored in lanes
 SOLVE_VECTORS = 8  # vectors of rows that are solved at once: enough sums to hide their latency
 SOLVE_FEW = 2  # the same where there are few rows
-SOLVE_COLUMNS = (
-    128  # columns that are solved by substitution; their rows stay in the L1 or L2 cache
-)
+SOLVE_COLUMNS = 128  # columns that are solved by substitution, whose rows stay in the L2 cache
 SOLVE_ROWS = 8192  # rows of which products are subtracted at once
 COMBINED_ROWS = 64  # rows of partial sums that one task adds up

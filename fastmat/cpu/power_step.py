@@ -1,7 +1,5 @@
 """aᴴ(a q) in one pass over a: a block of its rows is used twice while it is in the cache."""
 
-from numba import types
-
 from fastmat.core.compile import call, kernel, reads, writes
 from fastmat.core.inline import inlined
 from fastmat.core.process import num_threads
@@ -32,34 +30,34 @@ from fastmat.cpu.views import part, transposed
 @kernel(lambda t: (reads(t, 2), reads(t, 2), writes(t, 2)), FLOATS, from_python=True)
 def power_step(
     a,  # in (m, n)
-    q,  # in (n, l)
-    w,  # out (n, l); overlaps nothing
+    q,  # in (n, few)
+    w,  # out (n, few); overlaps nothing
 ):
     """w = aᴴ(a q). Rows of a are split into pieces, whose sums are added up in order."""
-    (m, n), l = a.shape, q.shape[1]
-    if n * l == 0:
+    (m, n), few = a.shape, q.shape[1]
+    if n * few == 0:
         return
-    threads = num_threads() if m * n * l > SERIAL_WORK else 1
+    threads = num_threads() if m * n * few > SERIAL_WORK else 1
     rows, cols, scalar = tile_rows(a.dtype), tile_cols(a.dtype), scalar_dtype(a.dtype)
     height = min(max(1, STEP_BYTES // (n * a.itemsize * rows)) * rows, block_rows(a.dtype))
     blocks = ceil_div(m, height)
-    pieces = max(1, min(STEP_PIECES, blocks, m // (STEP_SHARE * l)))
+    pieces = max(1, min(STEP_PIECES, blocks, m // (STEP_SHARE * few)))
     piece = ceil_div(blocks, pieces) * height
     pieces = ceil_div(m, piece)
-    across = ceil_div(l, cols) * cols
+    across = ceil_div(few, cols) * cols
     q_packed = scratch(across * n * parts(a.dtype), scalar)
     for p in range(0, n, depth(a.dtype)):
-        steps = part(q, p, min(p + depth(a.dtype), n), 0, l)
+        steps = part(q, p, min(p + depth(a.dtype), n), 0, few)
         at = p * across * parts(a.dtype)
         target = part(q_packed, at, at + across * steps.shape[0] * parts(a.dtype))
-        parallel_for(_pack_columns, ceil_div(l, cols), threads, (steps, cols, target))
+        parallel_for(_pack_columns, ceil_div(few, cols), threads, (steps, cols, target))
     sums = scratch((max(1, pieces), n, across), a.dtype)
     size = max(height * min(depth(a.dtype), n), rows * height) * parts(a.dtype)
     own = scratch((threads, size), scalar)
     between = scratch((threads, height, across), a.dtype)
     again = scratch((threads, height * across * parts(a.dtype)), scalar)
     edges = scratch((threads, rows, cols), a.dtype)
-    args = a, l, q_packed, sums, piece, height, own, between, again, edges
+    args = a, few, q_packed, sums, piece, height, own, between, again, edges
     parallel_for(_piece, pieces, threads, args)
     parallel_for(_add_up, ceil_div(n, COMBINED_ROWS), threads, (sums, pieces, w))
 
@@ -73,14 +71,14 @@ def _pack_columns(args, slot, index):
 
 
 @inlined
-def _end(j, l, cols):
+def _end(j, few, cols):
     """Last column of a panel in sums that are padded: a whole panel needs no merging."""
-    return l if 2 * (l - j) <= cols else j + cols
+    return few if 2 * (few - j) <= cols else j + cols
 
 
 @task
 def _piece(args, slot, index):
-    a, l, q_packed, sums, piece, height, own, between, again, edges = args
+    a, few, q_packed, sums, piece, height, own, between, again, edges = args
     (m, n), cols, rows = a.shape, tile_cols(a.dtype), tile_rows(a.dtype)
     first, last = index * piece, min((index + 1) * piece, m)
     size, across, left = own.itemsize, sums.shape[2], own[slot].ctypes.data
@@ -93,14 +91,14 @@ def _piece(args, slot, index):
                 at = (i - r0) // rows * panel
                 source = part(a, i, min(i + rows, r1), p, p + k)
                 call(pack, a.dtype, (source, rows, part(own[slot], at, at + panel)))
-            for j in range(0, l, cols):
+            for j in range(0, few, cols):
                 right = q_packed.ctypes.data + (p * across + j * k) * parts(a.dtype) * size
-                target = part(between[slot], 0, r1 - r0, j, _end(j, l, cols))
+                target = part(between[slot], 0, r1 - r0, j, _end(j, few, cols))
                 call(tiles, a.dtype, (k, left, right, target, p > 0, edges[slot]))
         k = r1 - r0
-        for j in range(0, l, cols):
+        for j in range(0, few, cols):
             at = j * k * parts(a.dtype)
-            columns = part(transposed(between[slot]), j, min(j + cols, l), 0, k)
+            columns = part(transposed(between[slot]), j, min(j + cols, few), 0, k)
             target = part(again[slot], at, at + k * cols * parts(a.dtype))
             call(pack, a.dtype, (columns, cols, target))
         panel = part(own[slot], 0, k * rows * parts(a.dtype))
@@ -108,9 +106,9 @@ def _piece(args, slot, index):
             source = part(transposed(a), i, min(i + rows, n), r0, r1)
             call(pack, a.dtype, (source, rows, panel))
             change_signs(a.dtype, panel, rows, False, True)
-            for j in range(0, l, cols):
+            for j in range(0, few, cols):
                 right = again[slot].ctypes.data + j * k * parts(a.dtype) * size
-                target = part(sums[index], i, min(i + rows, n), j, _end(j, l, cols))
+                target = part(sums[index], i, min(i + rows, n), j, _end(j, few, cols))
                 call(tiles, a.dtype, (k, left, right, target, r0 > first, edges[slot]))
 
 

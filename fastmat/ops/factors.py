@@ -9,6 +9,8 @@ import numpy as np
 from fastmat.core.arrays import Array, as_array, like, native
 from fastmat.core.dtypes import DType
 
+Shape = tuple[int, ...]
+
 FLOATS = ("float32", "float64", "complex64", "complex128")
 
 
@@ -24,14 +26,16 @@ def floats_of(x: Any, name: str) -> Array:
     return native(array)
 
 
-def takes(target: Array | None, dtype: DType, *inputs: Array) -> bool:
-    """Whether a kernel can write to the target while it reads the inputs."""
-    return (
+def result_for(target: Array | None, shape: Shape, dtype: DType, *inputs: Array) -> Array:
+    """The target itself, if a kernel can write to it while it reads the inputs; or a new array."""
+    if (
         target is not None
         and target.dtype == dtype
         and target.flags.aligned
         and not any(np.may_share_memory(target, x) for x in inputs)
-    )
+    ):
+        return target
+    return np.empty(shape, dtype)
 
 
 def delivered(result: Array, target: Array | None, out: Any, *inputs: Any) -> Any:

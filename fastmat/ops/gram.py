@@ -9,7 +9,7 @@ import numpy as np
 from fastmat.core.arrays import as_array, native
 from fastmat.core.checks import check_out
 from fastmat.core.dtypes import kernel_name, unsupported
-from fastmat.ops.factors import delivered, floats_of, takes
+from fastmat.ops.factors import delivered, floats_of, result_for
 from fastmat.ops.stacks import each_stack
 
 
@@ -59,7 +59,7 @@ def gram(a: Any, /, out: Any = None) -> Any:
     n = array.shape[-1]
     shape = (*array.shape[:-2], n, n)
     target = None if out is None else check_out(out, shape, array.dtype)
-    result = target if takes(target, array.dtype, array) else np.empty(shape, array.dtype)
+    result = result_for(target, shape, array.dtype, array)
     if result.size:
         from fastmat.cpu.gram import gram as kernel
 
@@ -124,7 +124,7 @@ def power_step(a: Any, q: Any, /, out: Any = None) -> Any:
     dtype = np.result_type(left.dtype, right.dtype)
     left, right = (x.astype(dtype, order="K", copy=False) for x in (left, right))
     target = None if out is None else check_out(out, right.shape, dtype)
-    result = target if takes(target, dtype, left, right) else np.empty(right.shape, dtype)
+    result = result_for(target, right.shape, dtype, left, right)
     if result.size:
         from fastmat.cpu.power_step import power_step as kernel
 
