@@ -145,6 +145,18 @@ def _conjugate_number(number):
     return lambda number: number
 
 
+def divided(number, by):
+    raise TypeError("only for compiled code")
+
+
+@overload(divided)
+def _divided_by_real(number, by):
+    """number / by, for a real number to divide by. (Numba divides complex ones by branches.)"""
+    if isinstance(number, types.Complex):
+        return lambda number, by: complex(number.real / by, number.imag / by)
+    return lambda number, by: number / by
+
+
 _TRIANGLE = types.boolean, types.intp
 
 

@@ -135,8 +135,9 @@ def _put_scale_of_number(scale, value):
         number = np.complex128(value)
         largest = max(abs(number.real), abs(number.imag))
         power = math.ldexp(1.0, math.frexp(largest)[1] - 1)
-        inverse = 1 / complex(number.real / power, number.imag / power)
-        scale[0], scale[1], scale[2] = power, inverse.real, inverse.imag
+        u, v = number.real / power, number.imag / power
+        square = u * u + v * v
+        scale[0], scale[1], scale[2] = power, u / square, -v / square
 
     return put_complex
 

@@ -45,3 +45,11 @@ def delivered(result: Array, target: Array | None, out: Any, *inputs: Any) -> An
     if target is not result:
         np.copyto(target, result, casting="same_kind")
     return out
+
+
+def check_squares(x: Array, name: str, operation: str) -> None:
+    """A ValueError unless the last two axes are equally long."""
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(
+            f"{name} has shape {x.shape}; {operation} wants square matrices (..., n, n)"
+        )
