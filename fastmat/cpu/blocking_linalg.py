@@ -1,0 +1,14 @@
+"""Block sizes of tall-skinny linear algebra: data, each with what chose it."""
+
+FLOATS = ("float32", "float64", "complex64", "complex128")
+
+STEP_BYTES = 2**19  # of a block of rows in `power_step`: half of a 1 MiB L2 cache
+STEP_PIECES = 32  # into how many pieces its rows are split, at the most
+STEP_SHARE = 16  # least rows of a piece, per column: partial sums take at most 1/16 of the memory
+FACTOR = 64  # columns of a panel in Cholesky's factorization
+LANES_FACTOR = 16  # n up to which the items of a stack are factored in lanes
+SOLVE_VECTORS = 8  # vectors of rows that are solved at once: enough sums to hide their latency
+SOLVE_FEW = 2  # the same where there are few rows
+SOLVE_COLUMNS = 128  # columns that are solved by substitution, whose rows stay in the L2 cache
+SOLVE_ROWS = 8192  # rows of which products are subtracted at once
+COMBINED_ROWS = 64  # rows of partial sums that one task adds up
