@@ -46,6 +46,7 @@ from fastmat.ops.normalization import (
     instance_norm,
     normalize,
 )
+from fastmat.ops.randomized_svd import randomized_eigh, randomized_range, randomized_svd
 from fastmat.ops.semirings import Semiring, modular
 from fastmat.ops.softmax import (
     log_softmax,
@@ -108,6 +109,9 @@ __all__ = [
     "normalize",
     "normalize_vjp",
     "put_submatrix",
+    "randomized_eigh",
+    "randomized_range",
+    "randomized_svd",
     "rms_norm",
     "rms_norm_vjp",
     "scaled_dot_product_attention",

@@ -1,0 +1,125 @@
+"""Factors of a matrix from a basis of its range, in Python and in compiled code."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastmat.core.arrays import Array
+from fastmat.ops.matmul import matmul
+from fastmat.ops.qr_tall import qr_tall
+from fastmat.ops.range_finder import adaptive, bounds, sketched, times, times_adjoint
+
+
+def small_svd(r: Array) -> tuple[Array, Array, Array]:
+    """LAPACK's decomposition of a small matrix, by the library that compiled code calls, too."""
+    from scipy.linalg import svd
+
+    found: tuple[Array, Array, Array] = svd(
+        r, full_matrices=False, check_finite=False, lapack_driver="gesdd"
+    )
+    return found
+
+
+def small_eigh(t: Array) -> tuple[Array, Array]:
+    """LAPACK's eigenpairs of a small Hermitian matrix, in ascending order."""
+    from scipy.linalg import eigh
+
+    found: tuple[Array, Array] = eigh(t, check_finite=False, driver="evd")
+    return found
+
+
+def adjoint(r: Array) -> Array:
+    """The conjugate transpose of a small matrix."""
+    return np.ascontiguousarray(np.conj(r.T))
+
+
+def svd_by(q: Array, z: Array) -> tuple[Array, Array, Array]:
+    """The decomposition of ``q @ adjoint(z)``, where q is orthonormal."""
+    v, r = qr_tall(z)
+    w, s, th = small_svd(adjoint(r))
+    return matmul(q, w), s, matmul(th, adjoint(v))
+
+
+def of_rank(
+    a: Any, size: int, n_iter: int, normalizer: int, seed: Any
+) -> tuple[Array, Array, Array, Array]:
+    """All `size` singular triplets that a sketch of a matrix has, and probes of what is beyond.
+
+    Halko, Martinsson and Tropp, algorithm 5.1; the factorization of the small matrix is by way of
+    a QR decomposition of its adjoint, which is tall.
+    """
+    q, probes, seen = sketched(a, size, n_iter, normalizer, seed)
+    u, s, vh = svd_by(q, times_adjoint(a, q))
+    return u, s, vh, beyond(u, s, vh, probes, seen)
+
+
+def within(
+    a: Any, most: int, tol: float, spectral: bool, n_iter: int, normalizer: int, seed: Any
+) -> tuple[Array, Array, Array, Array, int]:
+    """Triplets enough for a tolerance, probes of what is beyond, and how many blocks it took."""
+    found = adaptive(a, most, tol, spectral, n_iter, normalizer, seed)
+    q, z, probes, seen, blocks = found
+    u, s, vh = svd_by(q, z)
+    return u, s, vh, beyond(u, s, vh, probes, seen), blocks
+
+
+def beyond(u: Array, s: Array, vh: Array, probes: Array, seen: Array) -> Array:
+    """What a matrix has beyond all triplets, rounding errors of theirs included, times probes."""
+    found: Array = seen - matmul(u, s.reshape(-1, 1) * matmul(vh, probes))
+    return found
+
+
+def relative_errors(s: Array, kept: int, rest: Array) -> tuple[float, float]:
+    """Upper bounds for the errors of the first `kept` triplets, relative to the matrix.
+
+    What is dropped of the triplets and what is beyond them are orthogonal, so squares add up; and
+    a bound for a ratio x / (c + x) is the same of a bound for x. The singular values themselves
+    are off by some rounding errors.
+    """
+    frobenius, spectral = bounds(rest)
+    if s[0] == 0.0:
+        return 0.0, 0.0
+    top = np.float64(s[0])
+    squares, missing = (s / top).astype(np.float64) ** 2, (frobenius / top) ** 2
+    first = math.sqrt((np.sum(squares[kept:]) + missing) / (np.sum(squares) + missing))
+    following = squares[kept] if kept < s.size else 0.0
+    second = math.sqrt(following + (spectral / top) ** 2)
+    rounding = math.sqrt(s.size) * np.float64(np.finfo(s.dtype).eps)
+    return first + rounding, min(second + rounding, 1.0)
+
+
+def rank_within(s: Array, tol: float, spectral: bool, rest: Array) -> int:
+    """The fewest triplets whose error is within the tolerance.
+
+    Where rounding errors alone are more than that, what is as small as they are is dropped.
+    """
+    missing, longest = bounds(rest)
+    if s[0] == 0.0:
+        return 1
+    top = np.float64(s[0])
+    squares = (s / top).astype(np.float64) ** 2
+    rounding = s.size * np.float64(np.finfo(s.dtype).eps) ** 2
+    if spectral:
+        allowed = max(tol * tol - (longest / top) ** 2, rounding)
+        return max(1, int(np.sum(squares > allowed)))
+    outside = (missing / top) ** 2
+    allowed = max(tol * tol * (np.sum(squares) + outside) - outside, rounding)
+    kept = s.size
+    while kept > 1 and allowed >= squares[kept - 1]:
+        allowed -= squares[kept - 1]
+        kept -= 1
+    return kept
+
+
+def eigh_of_rank(
+    a: Any, kept: int, size: int, n_iter: int, normalizer: int, seed: Any
+) -> tuple[Array, Array]:
+    """The eigenpairs of largest magnitude of a Hermitian matrix (algorithm 5.3)."""
+    q = sketched(a, size, n_iter, normalizer, seed)[0]
+    t = times_adjoint(q, times(a, q))
+    values, w = small_eigh((t + adjoint(t)) / t.real.dtype.type(2))
+    order = np.argsort(-np.abs(values), kind="mergesort")[:kept]
+    return values[order], matmul(q, np.ascontiguousarray(w[:, order]))

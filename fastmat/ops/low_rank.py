@@ -1,0 +1,101 @@
+"""Arguments of randomized factorizations, and the small factorizations that they end in."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from fastmat.core.arrays import as_array
+from fastmat.core.dtypes import unsupported
+from fastmat.ops.range_finder import NORMALIZERS, QR
+
+COMPUTED = ("float32", "float64", "complex64", "complex128")
+FEW = 0.1  # of the smaller side: scikit-learn iterates more for fewer components
+ITERATIONS_OF_FEW, ITERATIONS = 7, 4  # as in scikit-learn
+
+
+def operand_of(x: Any, name: str = "x") -> Any:
+    """`x` as products take it: an array of a computed dtype, or a linear operator."""
+    if _is_operator(x):
+        dtype = np.dtype(x.dtype) if x.dtype is not None else np.dtype(np.float64)
+        if len(x.shape) != 2:
+            raise ValueError(f"{name} has shape {x.shape}; it must be a matrix")
+        if dtype.name in COMPUTED:
+            return x
+        if dtype.kind in "biu" and hasattr(x, "astype"):
+            return x.astype(np.float64)
+        raise unsupported(name, dtype)
+    array = as_array(x, name)
+    if array.ndim < 2:
+        raise ValueError(f"{name} has shape {array.shape}; it must have two or more dimensions")
+    if array.dtype.kind in "biu":
+        return array.astype(np.float64)
+    if array.dtype.name in ("float16", "bfloat16"):
+        return array.astype(np.float32)
+    if array.dtype.name not in COMPUTED:
+        raise unsupported(name, array.dtype)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_operator(x: Any) -> bool:
+    """Whether `x` is a SciPy sparse array or matrix, or a LinearOperator."""
+    if isinstance(x, np.ndarray):
+        return False
+    return hasattr(x, "rmatmat") or (hasattr(x, "tocsr") and hasattr(x, "nnz"))
+
+
+def whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:
+    """An integer argument within its range."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; it must be an integer") from None
+    if number < least or (most is not None and number > most):
+        upper = "" if most is None else f" and at most {most}"
+        raise ValueError(f"{name} is {number}; it must be at least {least}{upper}")
+    return number
+
+
+def iterations(n_iter: Any, components: int | None, smaller: int) -> int:
+    """How many power iterations: as in scikit-learn, or one where the rank is not given."""
+    if isinstance(n_iter, str):
+        if n_iter != "auto":
+            raise ValueError(f"n_iter is {n_iter!r}; it must be an integer or 'auto'")
+        if components is None:
+            return 1
+        return ITERATIONS_OF_FEW if components < FEW * smaller else ITERATIONS
+    return whole_number(n_iter, "n_iter", 0)
+
+
+def normalizer_of(name: Any) -> int:
+    """The normalizer of this name; "auto" is QR."""
+    if name == "auto":
+        return QR
+    if not isinstance(name, str) or name not in NORMALIZERS:
+        raise ValueError(
+            f"power_iteration_normalizer is {name!r}; it must be one of 'auto', "
+            + ", ".join(map(repr, NORMALIZERS))
+        )
+    return NORMALIZERS[name]
+
+
+def transposes(transpose: Any, m: int, n: int) -> bool:
+    """Whether to factorize the transposed matrix: "auto" does so with wide ones."""
+    if isinstance(transpose, str) and transpose == "auto":
+        return m < n
+    if not isinstance(transpose, bool | np.bool_):
+        raise TypeError(f"transpose is {transpose!r}; it must be True, False or 'auto'")
+    return bool(transpose)
+
+
+def tolerance(tol: Any) -> float:
+    """A relative tolerance."""
+    try:
+        number = float(tol)
+    except (TypeError, ValueError):
+        raise TypeError(f"tol is {tol!r}; it must be a number") from None
+    if not 0 < number < 1:
+        raise ValueError(f"tol is {number}; it must lie between 0 and 1, both excluded")
+    return number

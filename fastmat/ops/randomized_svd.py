@@ -1,0 +1,355 @@
+"""Randomized singular value decomposition, eigendecomposition and range finder."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmat.core.arrays import Array, like
+from fastmat.ops.decompositions import eigh_of_rank, of_rank, rank_within, relative_errors, within
+from fastmat.ops.draws import key_of
+from fastmat.ops.low_rank import (
+    iterations,
+    normalizer_of,
+    operand_of,
+    tolerance,
+    transposes,
+    whole_number,
+)
+from fastmat.ops.range_finder import sketched
+from fastmat.ops.statistics import entry_of
+
+
+class ErrorEstimate(NamedTuple):
+    """Upper bounds for a relative error: in the Frobenius norm, and in the spectral norm."""
+
+    frobenius: float
+    spectral: float
+
+
+class Factors(NamedTuple):
+    """The factors of a singular value decomposition, ``x ≈ (U * S) @ Vh``."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
+class RandomizedSVD(Factors):
+    """What `randomized_svd` returns: three factors, and how they were found.
+
+    Attributes
+    ----------
+    error : ErrorEstimate
+    n_iter : int
+    n_passes : int
+    rank : int
+    """
+
+    error: ErrorEstimate
+    n_iter: int
+    n_passes: int
+
+    def __new__(
+        cls, U: Any, S: Any, Vh: Any, error: ErrorEstimate, n_iter: int, n_passes: int
+    ) -> RandomizedSVD:
+        """Three numbers of a tuple, and what goes with them."""
+        found = super().__new__(cls, U, S, Vh)
+        found.error, found.n_iter, found.n_passes = error, n_iter, n_passes
+        return found
+
+    @property
+    def rank(self) -> int:
+        """How many singular values there are."""
+        return int(self.S.shape[-1])
+
+    def __reduce__(self) -> Any:
+        """Pickle all of it, not the tuple alone."""
+        return type(self), (*self, self.error, self.n_iter, self.n_passes)
+
+
+class Eigenpairs(NamedTuple):
+    """Eigenvalues, and eigenvectors in columns."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+def randomized_svd(
+    x: Any,
+    n_components: int | None = None,
+    *,
+    tol: float | None = None,
+    n_oversamples: int = 10,
+    n_iter: int | str = "auto",
+    power_iteration_normalizer: str = "auto",
+    transpose: bool | str = "auto",
+    flip_sign: bool = True,
+    norm: str = "fro",
+    rng: Any = None,
+) -> RandomizedSVD:
+    """The largest singular values of a matrix and their vectors, to a rank or to a tolerance.
+
+    Parameters
+    ----------
+    x
+        Array-like ``(..., m, n)``, a SciPy sparse array or a ``LinearOperator`` ``(m, n)``.
+        Integers and bool count as float64, float16 and bfloat16 as float32.
+    n_components
+        How many; with `tol`, how many at the most. At least 1 and at most ``min(m, n)``.
+    tol
+        Stop at the least rank whose error is at most `tol` times the norm of `x`, by a bound that
+        holds with a probability of 0.999, also for tolerances below the square root of the
+        precision. Between 0 and 1. Not for stacks, whose ranks might differ.
+    n_oversamples
+        How many more random vectors there are than components; they are dropped in the end.
+    n_iter
+        Power iterations, each of two products with `x`. "auto": 7 if `n_components` is less than a
+        tenth of the smaller side, else 4, as in scikit-learn; 1 with `tol` alone.
+    power_iteration_normalizer
+        What is done between products, so that small singular values are not lost: "QR", "LU"
+        (SciPy's), or "none", where only the magnitude is kept in check. "auto" is QR, since
+        `linalg.qr_tall` takes little of a product's time. (In scikit-learn it is LU, and none for
+        up to two iterations.)
+    transpose
+        Whether to work on the transposed matrix; "auto" does where `x` is wider than tall.
+    flip_sign
+        Make the entry of largest magnitude in each column of U real and positive, whether or not
+        the matrix was transposed.
+    norm
+        Of the error that `tol` bounds: "fro" or "spectral".
+    rng
+        A seed, a `numpy.random.Generator`, or None: random numbers of the system.
+
+    Returns
+    -------
+    RandomizedSVD
+        A tuple ``(U, S, Vh)`` of shapes ``(..., m, k)``, ``(..., k)`` and ``(..., k, n)``, with
+        the attributes `error` (bounds for the relative error, ``frobenius`` and ``spectral``, each
+        of which holds with a probability of 0.999), `n_iter`, `n_passes` (how many times `x` was
+        multiplied with something) and `rank`.
+
+    Raises
+    ------
+    ValueError
+        Neither `n_components` nor `tol`; numbers out of range; NaN or infinity in `x`.
+    TypeError
+        Dtypes that are not numbers, arguments of other types.
+
+    Notes
+    -----
+    Random numbers are addressed by their position (`fastmat.random`), and sums are split by shape:
+    the result has the same bits at any number of threads.
+
+    The error is judged by 16 random vectors that the factors do not depend on and that share the
+    first pass over `x`. Of what the sketch missed they give an upper bound in the Frobenius norm,
+    too large by a factor of 2 as a rule, and in the spectral norm by lemma 4.1 of [1]_; what was
+    dropped of the sketch is known.
+
+    References
+    ----------
+    .. [1] N. Halko, P. G. Martinsson and J. A. Tropp, "Finding structure with randomness:
+       Probabilistic algorithms for constructing approximate matrix decompositions", SIAM Review
+       53(2), 2011: algorithms 4.4 and 5.1.
+    .. [2] W. Yu, Y. Gu and Y. Li, "Efficient randomized algorithms for the fixed-precision
+       low-rank matrix approximation", SIAM J. Matrix Anal. Appl. 39(3), 2018: algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> x = np.outer([1.0, 2.0, 2.0], [3.0, 0.0, 4.0, 0.0])
+    >>> U, S, Vh = fm.randomized_svd(x, 1, rng=0)
+    >>> S.round(6), U[:, 0].round(6)
+    (array([15.]), array([0.333333, 0.666667, 0.666667]))
+    >>> found = fm.randomized_svd(x, tol=1e-8, rng=0)
+    >>> found.rank, found.error.frobenius < 1e-8
+    (1, True)
+    """
+    a = operand_of(x)
+    m, n = a.shape[-2:]
+    if n_components is None and tol is None:
+        raise ValueError("neither n_components nor tol was given; give one of them, or both")
+    most = min(m, n)
+    if n_components is not None:
+        most = whole_number(n_components, "n_components", 1, min(m, n))
+    if norm not in ("fro", "spectral"):
+        raise ValueError(f"norm is {norm!r}; it must be 'fro' or 'spectral'")
+    limit = None if tol is None else tolerance(tol)
+    if limit is not None and a.ndim > 2:
+        raise ValueError(f"x has shape {a.shape}; with tol it must be a single matrix")
+    extra = whole_number(n_oversamples, "n_oversamples", 0)
+    plan = _Plan(
+        components=most,
+        size=min(most + extra, m, n),
+        tol=limit,
+        spectral=norm == "spectral",
+        n_iter=iterations(n_iter, None if n_components is None else most, min(m, n)),
+        normalizer=normalizer_of(power_iteration_normalizer),
+        transposed=transposes(transpose, m, n),
+        flip=bool(flip_sign),
+        seed=key_of(rng, 0)[0],
+    )
+    if a.ndim == 2:
+        found = _factorized(a, plan)
+    else:
+        found = _of_stack([_factorized(a[index], plan) for index in np.ndindex(a.shape[:-2])], a)
+    if isinstance(x, np.ndarray) or not isinstance(a, np.ndarray):
+        return found
+    return RandomizedSVD(*(like(part, x) for part in found), *found.__reduce__()[1][3:])
+
+
+class _Plan(NamedTuple):
+    """What `randomized_svd` was asked for, checked."""
+
+    components: int
+    size: int  # columns of the sketch
+    tol: float | None
+    spectral: bool
+    n_iter: int
+    normalizer: int
+    transposed: bool
+    flip: bool
+    seed: Any
+
+
+def _factorized(x: Any, plan: _Plan) -> RandomizedSVD:
+    a = x.T if plan.transposed else x
+    if min(a.shape) == 0:
+        raise ValueError(f"x has shape {x.shape}; it has no singular values")
+    if plan.tol is None:
+        u, s, vh, rest = of_rank(a, plan.size, plan.n_iter, plan.normalizer, plan.seed)
+        kept, passes = plan.components, 2 + 2 * plan.n_iter
+    else:
+        settings = plan.tol, plan.spectral, plan.n_iter, plan.normalizer, plan.seed
+        u, s, vh, rest, blocks = within(a, plan.components, *settings)
+        kept = rank_within(s, plan.tol, plan.spectral, rest)
+        passes = 1 + blocks * (2 + 2 * plan.n_iter)
+    error = ErrorEstimate(*relative_errors(s, kept, rest))
+    left, right = (vh.T, u.T) if plan.transposed else (u, vh)
+    left, right = np.array(left[:, :kept], order="C"), np.array(right[:kept], order="C")
+    if plan.flip:
+        entry_of("randomized_svd", "flip_signs", left.dtype)(left, right)
+    return RandomizedSVD(left, s[:kept].copy(), right, error, plan.n_iter, passes)
+
+
+def _of_stack(items: list[RandomizedSVD], a: Array) -> RandomizedSVD:
+    """The factors of all items of a stack; errors as arrays."""
+    batch = a.shape[:-2]
+    if not items:
+        raise ValueError(f"x has shape {a.shape}; it has no matrices")
+    factors = (
+        np.stack(parts).reshape(*batch, *parts[0].shape) for parts in zip(*items, strict=True)
+    )
+    each = (item.error for item in items)
+    errors = (np.array(part).reshape(batch) for part in zip(*each, strict=True))
+    return RandomizedSVD(*factors, ErrorEstimate(*errors), items[0].n_iter, items[0].n_passes)
+
+
+def randomized_range(
+    x: Any,
+    size: int,
+    *,
+    n_iter: int = 2,
+    power_iteration_normalizer: str = "auto",
+    rng: Any = None,
+) -> Any:
+    """An orthonormal basis of about the range of a matrix.
+
+    Parameters
+    ----------
+    x
+        As in `randomized_svd`, but no stack: ``(m, n)``.
+    size
+        Columns of the basis, at most ``min(m, n)``.
+    n_iter, power_iteration_normalizer, rng
+        As in `randomized_svd`.
+
+    Returns
+    -------
+    array ``(m, size)``
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `randomized_svd`.
+
+    References
+    ----------
+    Halko, Martinsson and Tropp, SIAM Review 53(2), 2011: algorithm 4.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> x = np.outer([3.0, 4.0], [1.0, 1.0, 1.0])
+    >>> np.abs(fm.randomized_range(x, 1, rng=0)).round(6)
+    array([[0.6],
+           [0.8]])
+    """
+    a = _matrix(x)
+    columns = whole_number(size, "size", 1, min(a.shape))
+    count = whole_number(n_iter, "n_iter", 0)
+    normalizer = normalizer_of(power_iteration_normalizer)
+    return like(sketched(a, columns, count, normalizer, key_of(rng, 0)[0])[0], x)
+
+
+def randomized_eigh(
+    x: Any,
+    n_components: int,
+    *,
+    n_oversamples: int = 10,
+    n_iter: int | str = "auto",
+    power_iteration_normalizer: str = "auto",
+    rng: Any = None,
+) -> Eigenpairs:
+    """The eigenvalues of largest magnitude of a symmetric or Hermitian matrix, and their vectors.
+
+    Parameters
+    ----------
+    x
+        As in `randomized_svd`, square and no stack: ``(n, n)``. That it is Hermitian is not
+        checked.
+    n_components, n_oversamples, n_iter, power_iteration_normalizer, rng
+        As in `randomized_svd`.
+
+    Returns
+    -------
+    Eigenpairs
+        A named tuple of `eigenvalues` ``(k,)``, real, in descending order of magnitude, and
+        `eigenvectors` ``(n, k)``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `randomized_svd`; a matrix that is not square.
+
+    References
+    ----------
+    Halko, Martinsson and Tropp, SIAM Review 53(2), 2011: algorithm 5.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> values, vectors = fm.randomized_eigh(np.diag([1.0, -5.0, 3.0]), 2, rng=0)
+    >>> values.round(6)
+    array([-5.,  3.])
+    """
+    a = _matrix(x)
+    if a.shape[0] != a.shape[1]:
+        raise ValueError(f"x has shape {a.shape}; it must be square")
+    kept = whole_number(n_components, "n_components", 1, a.shape[0])
+    size = min(kept + whole_number(n_oversamples, "n_oversamples", 0), a.shape[0])
+    count = iterations(n_iter, kept, a.shape[0])
+    normalizer = normalizer_of(power_iteration_normalizer)
+    values, vectors = eigh_of_rank(a, kept, size, count, normalizer, key_of(rng, 0)[0])
+    return Eigenpairs(like(values, x), like(vectors, x))
+
+
+def _matrix(x: Any) -> Any:
+    a = operand_of(x)
+    if a.ndim != 2:
+        raise ValueError(f"x has shape {a.shape}; it must be a single matrix")
+    return a

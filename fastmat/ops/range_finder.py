@@ -1,0 +1,203 @@
+"""What randomized factorizations share: products with a matrix and its adjoint, and its range.
+
+The functions here are Python's and compiled code's at once: `overloads` compiles those that take
+arrays. They call public operations only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastmat.core.arrays import Array
+from fastmat.ops.matmul import matmul
+from fastmat.ops.qr_tall import qr_tall
+from fastmat.ops.random import standard_normal
+
+NONE, QR, LU = range(3)  # how a block is normalized between two products
+NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU}
+
+SKETCH, PROBES = 0, 1  # streams of random numbers: of the sketch, and of what judges it
+COUNT = 16  # probes
+BLOCK = 32  # columns that a basis grows by
+FAILURE = 1e-3  # probability that an estimate from them is too small
+_LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probability FAILURE
+
+
+def times(a: Any, q: Array) -> Array:
+    """``a @ q``, of an array or a linear operator."""
+    if isinstance(a, np.ndarray):
+        product: Array = matmul(a, q)
+        return product
+    return np.asarray(a.matmat(q) if hasattr(a, "matmat") else a @ q).astype(q.dtype, copy=False)
+
+
+def times_adjoint(a: Any, y: Array) -> Array:
+    """The adjoint of ``a`` times ``y``, of an array or a linear operator."""
+    if isinstance(a, np.ndarray):
+        if a.dtype.kind != "c":
+            product: Array = matmul(a.T, y)
+            return product
+        product = matmul(a.T, y.conj())
+        return np.conj(product, out=product)
+    if hasattr(a, "rmatmat"):
+        return np.asarray(a.rmatmat(y)).astype(y.dtype, copy=False)
+    return np.asarray(a.T.conj() @ y).astype(y.dtype, copy=False)
+
+
+def normalized(y: Array, normalizer: int) -> Array:
+    """A matrix with the columns' span of another, well enough conditioned for a product."""
+    if normalizer == QR:
+        found: Array = qr_tall(y)[0]
+        return found
+    if normalizer == LU:
+        return unit_lower(y)
+    return scaled(y)
+
+
+def unit_lower(y: Array) -> Array:
+    """The factor L of an LU factorization, rows permuted back."""
+    from scipy.linalg import lu
+
+    found: Array = lu(y, permute_l=True, check_finite=False)[0]
+    return found
+
+
+def scaled(y: Array) -> Array:
+    """The numbers of a matrix times the power of 2 that makes the largest about 1."""
+    largest = np.max(np.abs(y)) if y.size else 0.0
+    if largest == 0.0:
+        return y
+    exponent = math.frexp(float(largest))[1]
+    half = exponent // 2  # of the exponent alone a power may overflow
+    found: Array = y * y.real.dtype.type(2.0**-half) * y.real.dtype.type(2.0 ** (half - exponent))
+    return found
+
+
+def random_block(a: Any, size: int, seed: Any, stream: int) -> Array:
+    """Normal numbers to multiply a matrix with."""
+    found: Array = standard_normal((a.shape[1], size), dtype=a.dtype, rng=seed, stream=stream)
+    return found
+
+
+def sketched(
+    a: Any, size: int, n_iter: int, normalizer: int, seed: Any
+) -> tuple[Array, Array, Array]:
+    """An orthonormal basis of about the range of a matrix, probes, and the matrix times them.
+
+    Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53(2), 2011,
+    algorithm 4.4. The probes are other random numbers than those that the basis is made of, and
+    share the first pass over the matrix with them.
+    """
+    probes = random_block(a, COUNT, seed, PROBES)
+    y = times(a, np.concatenate((random_block(a, size, seed, SKETCH), probes), axis=1))
+    check_finite(y)
+    seen = np.ascontiguousarray(y[:, size:])
+    y = np.ascontiguousarray(y[:, :size])
+    for _ in range(n_iter):
+        z = times_adjoint(a, normalized(y, normalizer))
+        y = times(a, normalized(z, normalizer))
+    return qr_tall(y)[0], probes, seen
+
+
+def check_finite(y: Array) -> None:
+    """A ValueError where the product of a matrix and normal numbers is not finite."""
+    if not np.all(np.isfinite(y)):
+        raise ValueError(
+            "x contains NaN or infinity, or numbers whose sums are too large for its dtype"
+        )
+
+
+def without(q: Array, y: Array) -> Array:
+    """The part of the columns of y that is orthogonal to the columns of q."""
+    found: Array = y - matmul(q, times_adjoint(q, y))
+    return found
+
+
+def adaptive(
+    a: Any, most: int, tol: float, spectral: bool, n_iter: int, normalizer: int, seed: Any
+) -> tuple[Array, Array, Array, Array, int]:
+    """A basis, block by block, until what is beyond it is small enough; or of `most` columns.
+
+    Yu, Gu and Li, "Efficient randomized algorithms for the fixed-precision low-rank matrix
+    approximation", SIAM J. Matrix Anal. Appl. 39(3), 2018, algorithm 2. It is stopped by probes, of
+    which each block is taken off, not by the difference of squared norms, which says nothing below
+    the square root of the precision.
+
+    Returns the basis q, the adjoint of the matrix times q, probes, the matrix times them, and how
+    many blocks there are.
+    """
+    m, n = a.shape
+    probes = random_block(a, COUNT, seed, PROBES)
+    seen_by_probes = times(a, probes)
+    check_finite(seen_by_probes)
+    rest, room = seen_by_probes, min(2 * BLOCK, most)
+    q, z = np.empty((m, room), rest.dtype), np.empty((n, room), rest.dtype)
+    size, blocks, captured, largest = 0, 0, 0.0, 0.0
+    while size < most:
+        width = min(BLOCK, most - size)
+        old, seen = q[:, :size], z[:, :size]
+        w = random_block(a, width, seed, PROBES + 1 + blocks)
+        y = times(a, w) - matmul(old, times_adjoint(seen, w))
+        for _ in range(n_iter):
+            y = normalized(y, normalizer)
+            w = normalized(times_adjoint(a, y) - matmul(seen, times_adjoint(old, y)), normalizer)
+            y = times(a, w) - matmul(old, times_adjoint(seen, w))
+        y = qr_tall(without(old, qr_tall(y)[0]))[0]
+        y = qr_tall(without(old, y))[0]  # twice is enough
+        w = times_adjoint(a, y)
+        if size + width > q.shape[1]:
+            q, z = extended(q, size, most), extended(z, size, most)
+        q[:, size : size + width], z[:, size : size + width] = y, w
+        rest = without(y, rest)
+        size, blocks = size + width, blocks + 1
+        found = lengths(w)
+        captured = math.hypot(captured, norm(found))
+        largest = max(largest, np.max(found))
+        beyond, longest = bounds(rest)
+        if spectral:
+            if longest <= tol * largest:
+                break
+        elif beyond <= tol * math.hypot(captured, beyond):
+            break
+    return q[:, :size], z[:, :size], probes, seen_by_probes, blocks
+
+
+def extended(q: Array, size: int, most: int) -> Array:
+    """A matrix with room for twice as many columns, whose first ones are those of another."""
+    found = np.empty((q.shape[0], min(2 * q.shape[1], most)), q.dtype)
+    found[:, :size] = q[:, :size]
+    return found
+
+
+def lengths(w: Array) -> Array:
+    """The length of each column, in float64."""
+    sizes = np.abs(w).astype(np.float64)
+    largest = max(np.max(sizes), np.finfo(np.float64).tiny)  # squares may not overflow
+    found: Array = largest * np.sqrt(np.sum((sizes / largest) ** 2, axis=0))
+    return found
+
+
+def norm(numbers: Array) -> float:
+    """The length of a vector, without overflow."""
+    total = 0.0
+    for number in numbers:
+        total = math.hypot(total, number)
+    return total
+
+
+def bounds(rest: Array) -> tuple[float, float]:
+    """Upper bounds for the Frobenius and the spectral norm of a matrix, from its probes.
+
+    Of E times normal numbers in COUNT columns. Each holds with probability 1 - FAILURE: the
+    squares of the columns add up to at least chi-squared times the squared norm where E has
+    rank 1, which is the worst case for so small a quantile (Szekely and Bakirov, "Extremal
+    probabilities for Gaussian quadratic forms", 2003); the spectral norm by lemma 4.1 of Halko,
+    Martinsson and Tropp.
+    """
+    found = lengths(rest)
+    frobenius = norm(found) / math.sqrt(_LEAST)
+    spectral = FAILURE ** (-1.0 / COUNT) * math.sqrt(2.0 / math.pi) * np.max(found)
+    return frobenius, min(spectral, frobenius)
