@@ -1,6 +1,7 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
 from fastmat import linalg
+from fastmat import random
 from fastmat.core.threads import threads
 from fastmat.ops import masks
 from fastmat.ops.attention import (
@@ -112,6 +113,7 @@ __all__ = [
     "randomized_eigh",
     "randomized_range",
     "randomized_svd",
+    "random",
     "rms_norm",
     "rms_norm_vjp",
     "scaled_dot_product_attention",

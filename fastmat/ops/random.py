@@ -11,11 +11,11 @@ from fastmat.core.dtypes import DType
 from fastmat.ops.draws import SEEDS, draw, dtype_of, key_of, place_of
 from fastmat.ops.statistics import integer, number
 
-_REAL = ("float32", "float64")
-_FLOATING = (*_REAL, "complex64", "complex128")
+REAL = ("float32", "float64")
+FLOATING = (*REAL, "complex64", "complex128")
 _SIGNED = ("int8", "int16", "int32", "int64")
-_INTEGERS = ("bool", *_SIGNED, "uint8", "uint16", "uint32", "uint64")
-_NUMBERS = (*_SIGNED, "float16", "bfloat16", *_FLOATING)
+INTEGERS = ("bool", *_SIGNED, "uint8", "uint16", "uint32", "uint64")
+NUMBERS = (*_SIGNED, "float16", "bfloat16", *FLOATING)
 
 
 def uniform(
@@ -88,7 +88,7 @@ def uniform(
     >>> fm.random.uniform(size=(1, 2), rng=1, offset=(1, 1), whole=(2, 3)).round(3)
     array([[0.247, 0.713]])
     """
-    kind = dtype_of(dtype, out, "float64", _REAL)
+    kind = dtype_of(dtype, out, "float64", REAL)
     a, extent = _bounds(low, high, kind)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
     return draw("random", "uniform", kind, place, key, out, a, extent)
@@ -156,7 +156,7 @@ def standard_normal(
     >>> fm.random.standard_normal(2, rng=1, offset=2).round(3)
     array([-0.881,  0.136])
     """
-    kind = dtype_of(dtype, out, "float64", _FLOATING)
+    kind = dtype_of(dtype, out, "float64", FLOATING)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
     return draw("random", "normal", kind, place, key, out, *_moments(0.0, 1.0, kind))
 
@@ -209,7 +209,7 @@ def normal(
     >>> fm.random.normal(10, 2, 4, rng=1).round(3)
     array([ 9.172,  9.505,  8.238, 10.272])
     """
-    kind = dtype_of(dtype, out, "float64", _FLOATING)
+    kind = dtype_of(dtype, out, "float64", FLOATING)
     moments = _moments(loc, scale, kind)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
     return draw("random", "normal", kind, place, key, out, *moments)
@@ -286,7 +286,7 @@ def integers(
     >>> fm.random.integers(1, 6, 8, endpoint=True, rng=1)
     array([6, 4, 5, 3, 2, 5, 5, 1])
     """
-    kind = dtype_of(dtype, out, "int64", _INTEGERS)
+    kind = dtype_of(dtype, out, "int64", INTEGERS)
     least, extent = _range(low, high, endpoint, kind)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
     return draw("random", "integers", kind, place, key, out, least % SEEDS, extent % SEEDS)
@@ -356,6 +356,6 @@ def rademacher(
     >>> fm.random.rademacher(6, dtype="int8", rng=3)
     array([-1,  1, -1, -1,  1, -1], dtype=int8)
     """
-    kind = dtype_of(dtype, out, "float64", _NUMBERS)
+    kind = dtype_of(dtype, out, "float64", NUMBERS)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
     return draw("random", "rademacher", kind, place, key, out)

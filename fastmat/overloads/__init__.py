@@ -16,6 +16,7 @@ def register():
         matmul,
         moments,
         normalization,
+        random,
         softmax,
         submatrix,
         transpose,
