@@ -35,7 +35,7 @@ from fastmat.cpu.gram import conjugate, divided, gram_of
 from fastmat.cpu.matmul import product
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch
-from fastmat.cpu.solve_triangular import solve_right
+from fastmat.cpu.solve_triangular import block_of, solve_right
 from fastmat.cpu.views import as_any
 
 DONE, NOT_FINITE, NOT_FOUND = 0, 1, 2
@@ -71,9 +71,10 @@ def qr_tall(
         parallel_for(_scale_rows, ceil_div(m, SCALED_ROWS), threads, (a, powers, q))
         source = q
         call(gram_of, a.dtype, (q, gram, threads))
-    shifts = 0
+    shifts, blocks = 0, ceil_div(m, block_of(m, a.dtype))
+    squares = scratch((blocks, n), types.float64)
     for turn in range(QR_ROUNDS):
-        orthogonal = _distance(gram) <= ORTHOGONAL
+        orthogonal = turn > 0 and _distance(gram) <= ORTHOGONAL
         shift = _factor_scaled(gram, lower, shifts < QR_SHIFTS, threads)
         if shift < 0:
             _replace_dependent(gram, lower, q, r, turn, threads)
@@ -81,14 +82,37 @@ def qr_tall(
         else:
             shifts += shift > 0
             upper = _upper(lower)
-            call(solve_right, a.dtype, (source, as_any(upper), q, False, threads))
+            args = source, as_any(upper), q, False, as_any(squares), threads
+            call(solve_right, a.dtype, args)
             _accumulate(upper, r, turn == 0, threads)
             source = q
             if orthogonal:
                 _scale_back(r, powers)
                 return
         call(gram_of, a.dtype, (q, gram, threads))
+        if shift >= 0:
+            _set_diagonal(gram, squares)
     state[0] = NOT_FOUND
+
+
+@inlined
+def _set_diagonal(
+    gram,  # inout (n, n)
+    squares,  # inout (blocks, n): squared lengths of columns
+):
+    """The squared lengths, summed with compensation: rounding errors of like terms add up."""
+    blocks, n = squares.shape
+    lost = scratch(n, types.float64)
+    for j in range(n):
+        lost[j] = 0
+    for block in range(1, blocks):
+        for j in range(n):
+            total, term = squares[0, j], squares[block, j] - lost[j]
+            after = total + term
+            lost[j] = (after - total) - term
+            squares[0, j] = after
+    for j in range(n):
+        gram[j, j] = squares[0, j]
 
 
 @inlined
