@@ -6,9 +6,8 @@ before it is factored for the last time: so two rounds do for well-conditioned m
 (CholeskyQR2), three or more for others, of which the first ones are shifted (shifted CholeskyQR3).
 Columns are scaled by powers of 2 to about one length, which changes the factor by such powers only.
 
-A column that depends on those before it shrinks in each shifted round, together with its row of R.
-What is left of it after three of them does not count: a random column takes its place in Q, and 0
-in R.
+A column that depends on those before it shrinks in each round, together with its row of R. What is
+left of it after some of them does not count: a random column takes its place in Q, and 0 in R.
 """
 
 import math
@@ -25,9 +24,11 @@ from fastmat.cpu.blocking import SERIAL_WORK, ceil_div
 from fastmat.cpu.blocking_linalg import (
     FLOATS,
     ORTHOGONAL,
+    QR_NOISE,
     QR_ROUNDS,
     QR_SHIFT,
     QR_SHIFTS,
+    QR_TRIES,
     SCALED_ROWS,
 )
 from fastmat.cpu.cholesky import factor
@@ -71,15 +72,18 @@ def qr_tall(
         parallel_for(_scale_rows, ceil_div(m, SCALED_ROWS), threads, (a, powers, q))
         source = q
         call(gram_of, a.dtype, (q, gram, threads))
-    shifts, blocks = 0, ceil_div(m, block_of(m, a.dtype))
+    shifts, tries, blocks = 0, 0, ceil_div(m, block_of(m, a.dtype))
     squares = scratch((blocks, n), types.float64)
     for turn in range(QR_ROUNDS):
         orthogonal = turn > 0 and _distance(gram) <= ORTHOGONAL
-        shift = _factor_scaled(gram, lower, shifts < QR_SHIFTS, threads)
+        shift = -1.0
+        if orthogonal or tries < QR_TRIES:
+            shift = _factor_scaled(gram, lower, shifts < QR_SHIFTS, threads)
         if shift < 0:
             _replace_dependent(gram, lower, q, r, turn, threads)
-            shifts = 0
+            shifts, tries = 0, 0
         else:
+            tries += 1
             shifts += shift > 0
             upper = _upper(lower)
             args = source, as_any(upper), q, False, as_any(squares), threads
@@ -275,7 +279,7 @@ def _replace_dependent(
     n = gram.shape[0]
     powers, dependent = scratch(n, types.int64), scratch(n, types.int64)
     _find_gram_powers(gram, powers)
-    noise = QR_SHIFT * n * _eps(gram)
+    noise = QR_NOISE * n * _eps(gram)
     for i in range(n):
         for j in range(i + 1):
             work[i, j] = scaled(gram[i, j], powers[i] + powers[j])
