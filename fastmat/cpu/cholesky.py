@@ -15,7 +15,7 @@ from fastmat.cpu.blocking_linalg import FACTOR, FLOATS, LANES_FACTOR
 from fastmat.cpu.gram import conjugate, divided, triangle
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scratch
-from fastmat.cpu.solve_triangular import solve_right
+from fastmat.cpu.solve_triangular import no_squares, solve_right
 from fastmat.cpu.views import as_any, part, stack, transposed
 
 _FAILED = writes(types.int64, 1)
@@ -100,7 +100,7 @@ def factor(
             for i in range(end - k):
                 for j in range(i + 1):
                     square[i, j] = conjugate(square[i, j])
-            call(solve_right, c.dtype, (below, upper, below, False, threads))
+            call(solve_right, c.dtype, (below, upper, below, False, no_squares(), threads))
             call(triangle, c.dtype, (transposed(below), part(c, end, n, end, n), True, threads))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 from fastmat.core.compile import call, call_on_demand, kernel, reads, writes
-from fastmat.core.inline import inlined, overload
+from fastmat.core.inline import inlined, overload, reducing
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import SERIAL_WORK, ceil_div, lanes, parts
 from fastmat.cpu.blocking_linalg import (
@@ -27,9 +27,9 @@ from fastmat.cpu.scratch import scalar_dtype, scratch
 from fastmat.cpu.shuffle import tile_side, transpose_tile
 from fastmat.cpu.simd_solve import add_rows
 from fastmat.cpu.small import is_direct
-from fastmat.cpu.views import as_any, in_rows, part
+from fastmat.cpu.views import as_any, contiguous, in_rows, part
 
-_TYPES = types.boolean, types.intp
+_TYPES = types.boolean, writes(types.float64, 2), types.intp
 
 
 @kernel(lambda t: (reads(t, 2), reads(t, 2), writes(t, 2), types.boolean), FLOATS, from_python=True)
@@ -43,7 +43,7 @@ def solve_triangular(
     m, n = a.shape
     if m * n:
         threads = num_threads() if m * n * n > SERIAL_WORK else 1
-        call(solve_right, a.dtype, (a, r, x, unit, threads))
+        call(solve_right, a.dtype, (a, r, x, unit, no_squares(), threads))
 
 
 @kernel(lambda t: (reads(t, 2), reads(t, 2), writes(t, 2), *_TYPES), FLOATS)
@@ -52,14 +52,14 @@ def solve_right(
     r,  # in (n, n), upper; what is below the diagonal is not read
     x,  # out (m, n); may be a itself
     unit,  # whether the diagonal is taken to be 1, and not read
+    squares,  # out (blocks, n): the squared lengths of columns of x, block by block; or (0, 0)
     threads,
 ):
     """x r = a for m, n > 0."""
     m, n = a.shape
     scalar, scalars = scalar_dtype(a.dtype), parts(a.dtype)
     across = min(n, SOLVE_COLUMNS)
-    few = m <= SOLVE_FEW * lanes(a.dtype)
-    width = (SOLVE_FEW if few else SOLVE_VECTORS // scalars) * lanes(a.dtype)
+    few, width = _is_few(m, a.dtype), block_of(m, a.dtype)
     factors, scales = scratch((n, across * scalars), scalar), scratch((n, 3), scalar)
     _load_factors(r, factors, scales, unit)
     own = scratch((threads, across * width * scalars), scalar)
@@ -76,8 +76,33 @@ def solve_right(
                 call_on_demand(product, a.dtype, (left, right, before, threads))
             columns = part(factors, j, end, 0, across * scalars), part(scales, j, end, 0, 3)
             given, solved = part(a, i, i + rows, j, end), part(x, i, i + rows, j, end)
-            args = given, before, columns, solved, few, width, own, others
+            lengths = part(squares, i // width, ceil_div(i + rows, width), j, end)
+            args = given, before, columns, solved, few, width, own, others, lengths
             parallel_for(_solve_rows, ceil_div(rows, width), threads, args)
+
+
+@inlined
+def _is_few(m, element):
+    return m <= SOLVE_FEW * lanes(element)
+
+
+@inlined
+def block_of(m, element):
+    """How many rows are solved at once, where there are m of them."""
+    return (SOLVE_FEW if _is_few(m, element) else SOLVE_VECTORS // parts(element)) * lanes(element)
+
+
+@inlined
+def no_squares():
+    return as_any(scratch((0, 0), types.float64))
+
+
+@reducing
+def _sum_of_squares(numbers):
+    total = numbers[0] * numbers[0]
+    for t in range(1, numbers.shape[0]):
+        total += numbers[t] * numbers[t]
+    return total
 
 
 @inlined
@@ -144,7 +169,7 @@ def _put_scale_of_number(scale, value):
 
 @task
 def _solve_rows(args, slot, index):
-    a, before, (factors, scales), x, few, width, own, others = args
+    a, before, (factors, scales), x, few, width, own, others, squares = args
     m, n = a.shape
     first, last = index * width, min((index + 1) * width, m)
     row = width * parts(a.dtype)
@@ -162,7 +187,10 @@ def _solve_rows(args, slot, index):
             add_rows(a.dtype, SOLVE_FEW, j, column, numbers, target)
         else:
             _add_rows(a.dtype, j, column, numbers, target)
-        _divide(a.dtype, part(panel, j * row, (j + 1) * row), scales[j])
+        numbers_of_column = part(panel, j * row, (j + 1) * row)
+        _divide(a.dtype, numbers_of_column, scales[j])
+        if squares.shape[0]:
+            squares[index, j] = _sum_of_squares(contiguous(numbers_of_column))
     _unload(in_rows(panel, n * parts(a.dtype), width), part(x, first, last, 0, n))
 
 
