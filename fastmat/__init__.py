@@ -1,7 +1,6 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
-from fastmat import linalg
-from fastmat import random
+from fastmat import linalg, random
 from fastmat.core.threads import threads
 from fastmat.ops import masks
 from fastmat.ops.attention import (
@@ -110,10 +109,10 @@ __all__ = [
     "normalize",
     "normalize_vjp",
     "put_submatrix",
+    "random",
     "randomized_eigh",
     "randomized_range",
     "randomized_svd",
-    "random",
     "rms_norm",
     "rms_norm_vjp",
     "scaled_dot_product_attention",

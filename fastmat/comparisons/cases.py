@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastmat.comparisons import draws, masked_reductions, moves, programs
+from fastmat.comparisons import decompositions, draws, masked_reductions, moves, programs
 from fastmat.comparisons.parameters import OF_HEADS, PARAMETERS
 
 Shape = tuple[int, ...]
@@ -396,6 +396,7 @@ PHOTO = (
 
 PROGRAMS = tuple(Case(**row) for row in programs.ROWS)
 DRAWS = tuple(Case(**row) for row in draws.ROWS)
+DECOMPOSITIONS = tuple(Case(**row) for row in decompositions.ROWS)
 
 CASES = (
     *SQUARES,
@@ -415,6 +416,7 @@ CASES = (
     *PROGRAMS,
     *ATTENTION,
     *DRAWS,
+    *DECOMPOSITIONS,
     *PHOTO,
 )
 

@@ -226,7 +226,7 @@ def _factorized(x: Any, plan: _Plan) -> RandomizedSVD:
         u, s, vh, rest, blocks = within(a, plan.components, *settings)
         kept = rank_within(s, plan.tol, plan.spectral, rest)
         passes = 1 + blocks * (2 + 2 * plan.n_iter)
-    error = ErrorEstimate(*relative_errors(s, kept, rest))
+    error = ErrorEstimate(*map(float, relative_errors(s, kept, rest)))
     left, right = (vh.T, u.T) if plan.transposed else (u, vh)
     left, right = np.array(left[:, :kept], order="C"), np.array(right[:kept], order="C")
     if plan.flip:

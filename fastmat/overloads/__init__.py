@@ -17,6 +17,7 @@ def register():
         moments,
         normalization,
         random,
+        randomized_svd,
         softmax,
         submatrix,
         transpose,

@@ -69,7 +69,7 @@ def drawer(kernel, element, dtype, size, out, rng, stream, offset, whole):
         raise errors.TypingError(
             f"size has {ndim} dimensions; inside njit {AXES - pairs} are the most"
         )
-    view, seed_of, stream_of = _drawn(element, pairs), _seed(rng), _stream(stream)
+    view, seed_of, stream_of = _drawn(element, pairs), seed(rng), _stream(stream)
     place = _place(offset, whole, ndim, pairs)
 
     @inlined
@@ -264,7 +264,7 @@ def _start(offset, axes):
     return inlined(lambda offset: origin)
 
 
-def _seed(rng):
+def seed(rng):
     """A function of the seed that `rng` stands for."""
     if not given(rng):
 

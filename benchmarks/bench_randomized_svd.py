@@ -1,0 +1,66 @@
+"""randomized_svd, randomized_range and randomized_eigh: time, rate, and peak memory.
+
+Peers are scikit-learn (in the place of NumPy) and PyTorch, with as many columns and iterations. A
+rate counts the products with the matrix alone.
+"""
+
+from fastmat.comparisons import decompositions
+from fastmat.comparisons.cases import Case
+
+from .peers import LIBRARIES, Comparison
+
+SHAPES = ((4000, 4000, 50), (20000, 1000, 20), (100000, 200, 10))
+
+
+class Svd(Comparison):
+    """randomized_svd of square, tall and very tall matrices."""
+
+    params = (("float32", "float64"), SHAPES, LIBRARIES)
+    param_names = ("dtype", "m, n, k", "library")
+
+    def case(self, dtype, shape):
+        return Case(**decompositions.row("randomized_svd", dtype, *shape, 4))
+
+
+class Range(Comparison):
+    """randomized_range, without a decomposition at its end."""
+
+    params = (((4000, 4000, 60),), LIBRARIES)
+    param_names = ("m, n, size", "library")
+
+    def case(self, shape):
+        return Case(**decompositions.row("randomized_range", "float32", *shape, 2))
+
+
+class Eigenpairs(Comparison):
+    """randomized_eigh of a symmetric matrix."""
+
+    params = ((2000,), LIBRARIES)
+    param_names = ("n", "library")
+
+    def case(self, n):
+        return Case(**decompositions.row("randomized_eigh", "float32", n, n, 20, 4))
+
+
+class Memory:
+    """Peak memory of one decomposition, in bytes beyond the input."""
+
+    params = SHAPES
+    param_names = ("m, n, k",)
+    unit = "bytes"
+
+    def track_peak(self, shape):
+        import tracemalloc
+
+        import numpy as np
+
+        import fastmat as fm
+
+        m, n, k = shape
+        x = np.random.default_rng(1).standard_normal((m, n), np.float32)
+        fm.randomized_svd(x, k, n_iter=4, rng=1)
+        tracemalloc.start()
+        fm.randomized_svd(x, k, n_iter=4, rng=1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak

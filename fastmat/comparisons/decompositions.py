@@ -1,0 +1,180 @@
+"""Randomized decompositions: rows, how the libraries spell them, and whether errors are alike.
+
+NumPy's way is scikit-learn's `randomized_svd` with its LU normalizer where that is installed, else
+the same steps in NumPy and SciPy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import fastmat
+
+if TYPE_CHECKING:
+    from fastmat.comparisons.cases import Case
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Call = Callable[[], object]
+
+OPERATIONS = ("randomized_svd", "randomized_range", "randomized_eigh")
+
+_OVERSAMPLES, _SEED = 10, 1
+_SLACK = 1e-2  # by which the error may be larger than the other library's
+_DECAY = 0.5  # the singular values of an operand fall about as powers of this exponent
+
+
+def row(op: str, dtype: str, m: int, n: int, k: int, n_iter: int, quick: bool = False) -> Any:
+    """The fields of a `Case` with an m x n matrix, of which k triplets are wanted."""
+    fields = {"group": "randomized factorizations", "op": op, "dtype": dtype, "shapes": ((m, n),)}
+    options = (("k", k), ("n_iter", n_iter))
+    return {**fields, "options": options, "note": f"k = {k}", "quick": quick}
+
+
+ROWS = (
+    *(
+        row("randomized_svd", dtype, m, n, k, 4)
+        for dtype in ("float32", "float64")
+        for m, n, k in ((4000, 4000, 50), (20000, 1000, 20), (100000, 200, 10))
+    ),
+    row("randomized_svd", "float32", 1000, 1000, 20, 4, quick=True),
+    row("randomized_range", "float32", 4000, 4000, 60, 2),
+    row("randomized_eigh", "float32", 2000, 2000, 20, 4),
+)
+
+
+def has(case: Case) -> bool:
+    """Whether a row is spelled here."""
+    return case.op in OPERATIONS
+
+
+def operands(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The operand, whose columns get shorter from the first to the last."""
+    x = arrays[0]
+    x *= ((1 + np.arange(x.shape[1])) ** -_DECAY).astype(x.dtype)
+    return ((x + x.T) / 2,) if case.op == "randomized_eigh" else (x,)
+
+
+def output(case: Case, arrays: tuple[Array, ...]) -> Array:
+    """An output for all factors, one after another."""
+    (m, n), k = arrays[0].shape, _options(case)[0]
+    size = {"randomized_range": m * k, "randomized_eigh": (1 + n) * k}.get(case.op, (m + 1 + n) * k)
+    return np.empty(size, case.dtype)
+
+
+def operations(case: Case) -> float:
+    """Additions and multiplications of the products with the matrix alone."""
+    (m, n), (k, n_iter) = case.shapes[0], _options(case)
+    passes = 2 * n_iter + (1 if case.op == "randomized_range" else 2)
+    columns = k if case.op == "randomized_range" else k + _OVERSAMPLES
+    return 2.0 * m * n * columns * passes
+
+
+def fastmat_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
+    """fastmat's way."""
+    k, n_iter = _options(case)
+    function = getattr(fastmat, case.op)
+    return partial(_store, partial(function, arrays[0], k, n_iter=n_iter, rng=_SEED), out)
+
+
+def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
+    """NumPy's way, or scikit-learn's."""
+    k, n_iter = _options(case)
+    if case.op == "randomized_svd" and importlib.util.find_spec("sklearn") is not None:
+        from sklearn.utils.extmath import randomized_svd
+
+        arguments = {"n_oversamples": _OVERSAMPLES, "n_iter": n_iter, "random_state": _SEED}
+        call = partial(
+            randomized_svd, arrays[0], k, power_iteration_normalizer="LU", **arguments
+        )
+        return partial(_store, call, out)
+    return partial(_store, partial(_NUMPY[case.op], arrays[0], k, n_iter), out)
+
+
+def torch_call(case: Case, tensors: Sequence[Any], out: Any) -> Call | None:
+    """PyTorch's way, where it has one: as many columns, of which the last are not dropped."""
+    import torch
+
+    if case.op != "randomized_svd":
+        return None
+    k, n_iter = _options(case)
+
+    def call() -> Any:
+        u, s, v = torch.svd_lowrank(tensors[0], k + _OVERSAMPLES, n_iter)
+        parts = u[:, :k], s[:k], v[:, :k].mH
+        torch.cat([part.reshape(-1) for part in parts], out=out)
+        return out
+
+    return call
+
+
+def error(case: Case, arrays: Sequence[Array], result: Array, expected: Array) -> float:
+    """How much larger the error is than the other library's, in units of what is permitted.
+
+    Both are random; with some iterations both are near the least error that there is.
+    """
+    x = arrays[0].astype(np.float64)
+    size = float(np.linalg.norm(x))
+    rounding = 100 * float(np.finfo(result.dtype).eps)
+    found, other = (_rest(case, x, factors) / size for factors in (result, expected))
+    return found / ((1 + _SLACK) * other + rounding)
+
+
+def _options(case: Case) -> tuple[int, int]:
+    options: Any = dict(case.options)
+    return options["k"], options["n_iter"]
+
+
+def _store(call: Callable[[], Any], out: Array) -> None:
+    found = call()
+    parts = found if isinstance(found, tuple) else (found,)
+    np.concatenate([np.asarray(part).reshape(-1) for part in parts], out=out)
+
+
+def _rest(case: Case, x: Array, factors: Array) -> float:
+    """The norm of what the factors leave of the matrix."""
+    (m, n), k = x.shape, _options(case)[0]
+    flat = factors.astype(np.float64)
+    if case.op == "randomized_range":
+        q = flat.reshape(m, k)
+        return float(np.linalg.norm(x - q @ (q.T @ x)))
+    if case.op == "randomized_eigh":
+        values, vectors = flat[:k], flat[k:].reshape(n, k)
+        return float(np.linalg.norm(x - (vectors * values) @ vectors.T))
+    u, s, vh = flat[: m * k].reshape(m, k), flat[m * k : (m + 1) * k], flat[(m + 1) * k :]
+    return float(np.linalg.norm(x - (u * s) @ vh.reshape(k, n)))
+
+
+def _range(x: Array, size: int, n_iter: int) -> Array:
+    from scipy.linalg import lu
+
+    rng = np.random.default_rng(_SEED)
+    q = rng.standard_normal((x.shape[1], size), dtype=x.dtype.type)
+    for _ in range(n_iter):
+        q = lu(x @ q, permute_l=True)[0]
+        q = lu(x.T @ q, permute_l=True)[0]
+    return np.asarray(np.linalg.qr(x @ q)[0])
+
+
+def _svd(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
+    q = _range(x, k + _OVERSAMPLES, n_iter)
+    u, s, vh = np.linalg.svd(q.T @ x, full_matrices=False)
+    return (q @ u)[:, :k], s[:k], vh[:k]
+
+
+def _eigh(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
+    q = _range(x, k + _OVERSAMPLES, n_iter)
+    values, vectors = np.linalg.eigh(q.T @ x @ q)
+    order = np.argsort(-np.abs(values))[:k]
+    return values[order], q @ vectors[:, order]
+
+
+_NUMPY: dict[str, Callable[[Array, int, int], Any]] = {
+    "randomized_svd": _svd,
+    "randomized_range": _range,
+    "randomized_eigh": _eigh,
+}
