@@ -24,8 +24,8 @@ from fastmat.ops.statistics import entry_of
 class ErrorEstimate(NamedTuple):
     """Upper bounds for a relative error: in the Frobenius norm, and in the spectral norm."""
 
-    frobenius: float
-    spectral: float
+    frobenius: Any
+    spectral: Any
 
 
 class Factors(NamedTuple):
@@ -52,7 +52,7 @@ class RandomizedSVD(Factors):
     n_passes: int
 
     def __new__(
-        cls, U: Any, S: Any, Vh: Any, error: ErrorEstimate, n_iter: int, n_passes: int
+        cls, U: Any, S: Any, Vh: Any, error: Any = None, n_iter: int = 0, n_passes: int = 0
     ) -> RandomizedSVD:
         """Three numbers of a tuple, and what goes with them."""
         found = super().__new__(cls, U, S, Vh)
@@ -242,9 +242,9 @@ def _of_stack(items: list[RandomizedSVD], a: Array) -> RandomizedSVD:
     factors = (
         np.stack(parts).reshape(*batch, *parts[0].shape) for parts in zip(*items, strict=True)
     )
-    each = (item.error for item in items)
-    errors = (np.array(part).reshape(batch) for part in zip(*each, strict=True))
-    return RandomizedSVD(*factors, ErrorEstimate(*errors), items[0].n_iter, items[0].n_passes)
+    each = zip(*(item.error for item in items), strict=True)
+    errors = ErrorEstimate(*(np.array(bounds).reshape(batch) for bounds in each))
+    return RandomizedSVD(*factors, errors, items[0].n_iter, items[0].n_passes)
 
 
 def randomized_range(

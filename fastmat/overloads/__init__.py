@@ -5,8 +5,10 @@ def register():
     """Tell Numba about fastmat. Numba calls this itself, through its entry point."""
     from fastmat.overloads import (  # noqa: F401
         attention,
+        cholesky,
         cluster_norm,
         gradients,
+        gram,
         layer_norm,
         linear,
         masked,
@@ -18,7 +20,9 @@ def register():
         normalization,
         random,
         randomized_svd,
+        qr_tall,
         softmax,
+        solve_triangular,
         submatrix,
         transpose,
     )
