@@ -92,8 +92,9 @@ COMPLEX_TOO |= {"masked_fill", "masked_fill_vjp", "mask_rows_cols", "mask_rows_c
 COMPLEX_TOO |= {"matmul_vjp", "take_submatrix", "take_submatrix_vjp", "put_submatrix"}
 COMPLEX_TOO |= COMPLEX_DRAWS
 REAL = set(CALLS) - COMPLEX_TOO
+# float32 in every run: each row is compiled twice, and dtypes share all that shares out work.
 ROWS = [
-    (op, shapes, dtype)
+    pytest.param(op, shapes, dtype, marks=pytest.mark.exhaustive if dtype != "f4" else ())
     for dtype in DTYPES
     for op, rows in CALLS.items()
     for shapes in rows
