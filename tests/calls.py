@@ -261,6 +261,23 @@ def matmul_vjp(cotangent, x1, x2):
     return np.concatenate((found.x1.ravel(), found.x2.ravel()))
 
 
+@register_jitable
+def randomized_svd(x):
+    found = fm.randomized_svd(x, 5, n_iter=1, rng=1)
+    return joined(found.U, found.S, found.Vh)
+
+
+@register_jitable
+def randomized_eigh(x):
+    found = fm.randomized_eigh(x, 5, n_iter=1, rng=1)
+    return found.eigenvectors * found.eigenvalues
+
+
+@register_jitable
+def randomized_range(x):
+    return fm.randomized_range(x, 5, n_iter=1, rng=1)
+
+
 MASKED = (masked_sum, masked_mean, masked_var, masked_std, masked_min, masked_max)
 MASKED += (masked_argmin, masked_argmax, masked_count)
 MASKED_GRADIENTS = (masked_sum_vjp, masked_mean_vjp, masked_var_vjp, masked_std_vjp)
@@ -294,6 +311,9 @@ WITH_MORE = {
     "linear": linear,
     "linear_vjp": linear_vjp,
     "matmul_vjp": matmul_vjp,
+    "randomized_svd": randomized_svd,
+    "randomized_eigh": randomized_eigh,
+    "randomized_range": randomized_range,
     "moments": moments,
     "standardize": standardize,
     "softmax": softmax,

@@ -158,7 +158,7 @@ def test_low_rank_matrices(dtype):
 def test_tolerances(dtype, spectrum):
     """The error is within it, by a rank that is not much more than the least; also below √eps."""
     rng = np.random.default_rng(9)
-    for m, n in [(150, 120), (90, 200)]:
+    for m, n in [(150, 120), (90, 130)]:
         x = matrix(m, n, SPECTRA[spectrum](min(m, n)), rng, dtype)
         s = values_of(x)
         tails = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1] / np.sum(s**2))
@@ -168,7 +168,7 @@ def test_tolerances(dtype, spectrum):
             assert true <= found.error.frobenius <= tol
             assert np.sum(tails > tol) <= found.rank <= 1.25 * np.sum(tails > tol) + 8
             spectral = fm.randomized_svd(x, tol=tol, norm="spectral", rng=2)
-            assert errors(x, spectral)[1] <= spectral.error.spectral <= 1.01 * tol + EPS[dtype]
+            assert errors(x, spectral)[1] <= spectral.error.spectral <= 1.01 * tol
 
 
 def test_tolerance_and_rank():
@@ -203,7 +203,7 @@ def _coverage(count):
 
 
 def test_estimates_cover_the_error():
-    assert np.all(_coverage(150) >= 0.99)
+    assert np.all(_coverage(100) >= 0.99)
 
 
 @pytest.mark.exhaustive

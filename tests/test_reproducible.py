@@ -85,6 +85,9 @@ CALLS = {
     **{f.__name__: [((5000,), (5000, 8)), ((2,), (2, 90_000))] for f in MASKED_GRADIENTS},
     "logsumexp_vjp": [((5000,), (5000, 8), (5000,)), ((2,), (2, 90_000), (2,))],
     **{op: [((300, 701),), ((5000, 8),)] for op in DRAWS},
+    "randomized_svd": [((500, 300),)],
+    "randomized_eigh": [((300, 300),)],
+    "randomized_range": [((500, 300),)],
 }
 DTYPES = ["f4", "f8", "c8"]
 COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}

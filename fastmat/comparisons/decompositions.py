@@ -88,9 +88,7 @@ def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
         from sklearn.utils.extmath import randomized_svd
 
         arguments = {"n_oversamples": _OVERSAMPLES, "n_iter": n_iter, "random_state": _SEED}
-        call = partial(
-            randomized_svd, arrays[0], k, power_iteration_normalizer="LU", **arguments
-        )
+        call = partial(randomized_svd, arrays[0], k, power_iteration_normalizer="LU", **arguments)
         return partial(_store, call, out)
     return partial(_store, partial(_NUMPY[case.op], arrays[0], k, n_iter), out)
 

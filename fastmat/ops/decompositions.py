@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array
-from fastmat.ops.matmul import matmul
-from fastmat.ops.qr_tall import qr_tall
-from fastmat.ops.range_finder import adaptive, bounds, sketched, times, times_adjoint
+from fastmat.ops.range_finder import (
+    adaptive,
+    bounds,
+    factored,
+    rounding,
+    sketched,
+    times,
+    times_adjoint,
+)
 
 
 def small_svd(r: Array) -> tuple[Array, Array, Array]:
@@ -38,9 +44,9 @@ def adjoint(r: Array) -> Array:
 
 def svd_by(q: Array, z: Array) -> tuple[Array, Array, Array]:
     """The decomposition of ``q @ adjoint(z)``, where q is orthonormal."""
-    v, r = qr_tall(z)
+    v, r = factored(z)
     w, s, th = small_svd(adjoint(r))
-    return matmul(q, w), s, matmul(th, adjoint(v))
+    return times(q, w), s, times(th, adjoint(v))
 
 
 def of_rank(
@@ -68,7 +74,7 @@ def within(
 
 def beyond(u: Array, s: Array, vh: Array, probes: Array, seen: Array) -> Array:
     """What a matrix has beyond all triplets, rounding errors of theirs included, times probes."""
-    found: Array = seen - matmul(u, s.reshape(-1, 1) * matmul(vh, probes))
+    found: Array = seen - times(u, s.reshape(-1, 1) * times(vh, probes))
     return found
 
 
@@ -87,8 +93,8 @@ def relative_errors(s: Array, kept: int, rest: Array) -> tuple[float, float]:
     first = math.sqrt((np.sum(squares[kept:]) + missing) / (np.sum(squares) + missing))
     following = squares[kept] if kept < s.size else 0.0
     second = math.sqrt(following + (spectral / top) ** 2)
-    rounding = math.sqrt(s.size) * np.float64(np.finfo(s.dtype).eps)
-    return first + rounding, min(second + rounding, 1.0)
+    allowance = rounding(s, s.size)
+    return first + allowance, min(second, 1.0) + allowance
 
 
 def rank_within(s: Array, tol: float, spectral: bool, rest: Array) -> int:
@@ -96,17 +102,17 @@ def rank_within(s: Array, tol: float, spectral: bool, rest: Array) -> int:
 
     Where rounding errors alone are more than that, what is as small as they are is dropped.
     """
+    tol = max(tol - rounding(s, s.size), 0.0)
     missing, longest = bounds(rest)
     if s[0] == 0.0:
         return 1
     top = np.float64(s[0])
     squares = (s / top).astype(np.float64) ** 2
-    rounding = s.size * np.float64(np.finfo(s.dtype).eps) ** 2
     if spectral:
-        allowed = max(tol * tol - (longest / top) ** 2, rounding)
+        allowed = max(tol * tol - (longest / top) ** 2, rounding(s, s.size) ** 2)
         return max(1, int(np.sum(squares > allowed)))
     outside = (missing / top) ** 2
-    allowed = max(tol * tol * (np.sum(squares) + outside) - outside, rounding)
+    allowed = max(tol * tol * (np.sum(squares) + outside) - outside, rounding(s, s.size) ** 2)
     kept = s.size
     while kept > 1 and allowed >= squares[kept - 1]:
         allowed -= squares[kept - 1]
@@ -122,4 +128,4 @@ def eigh_of_rank(
     t = times_adjoint(q, times(a, q))
     values, w = small_eigh((t + adjoint(t)) / t.real.dtype.type(2))
     order = np.argsort(-np.abs(values), kind="mergesort")[:kept]
-    return values[order], matmul(q, np.ascontiguousarray(w[:, order]))
+    return values[order], times(q, np.ascontiguousarray(w[:, order]))

@@ -244,7 +244,8 @@ def _of_stack(items: list[RandomizedSVD], a: Array) -> RandomizedSVD:
     )
     each = zip(*(item.error for item in items), strict=True)
     errors = ErrorEstimate(*(np.array(bounds).reshape(batch) for bounds in each))
-    return RandomizedSVD(*factors, errors, items[0].n_iter, items[0].n_passes)
+    left, middle, right = factors
+    return RandomizedSVD(left, middle, right, errors, items[0].n_iter, items[0].n_passes)
 
 
 def randomized_range(

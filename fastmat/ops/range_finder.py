@@ -47,10 +47,16 @@ def times_adjoint(a: Any, y: Array) -> Array:
     return np.asarray(a.T.conj() @ y).astype(y.dtype, copy=False)
 
 
+def factored(y: Array) -> tuple[Array, Array]:
+    """The QR decomposition of a tall matrix."""
+    q, r = qr_tall(y)
+    return q, r
+
+
 def normalized(y: Array, normalizer: int) -> Array:
     """A matrix with the columns' span of another, well enough conditioned for a product."""
     if normalizer == QR:
-        found: Array = qr_tall(y)[0]
+        found: Array = factored(y)[0]
         return found
     if normalizer == LU:
         return unit_lower(y)
@@ -99,7 +105,7 @@ def sketched(
     for _ in range(n_iter):
         z = times_adjoint(a, normalized(y, normalizer))
         y = times(a, normalized(z, normalizer))
-    return qr_tall(y)[0], probes, seen
+    return factored(y)[0], probes, seen
 
 
 def check_finite(y: Array) -> None:
@@ -112,7 +118,7 @@ def check_finite(y: Array) -> None:
 
 def without(q: Array, y: Array) -> Array:
     """The part of the columns of y that is orthogonal to the columns of q."""
-    found: Array = y - matmul(q, times_adjoint(q, y))
+    found: Array = y - times(q, times_adjoint(q, y))
     return found
 
 
@@ -140,13 +146,13 @@ def adaptive(
         width = min(BLOCK, most - size)
         old, seen = q[:, :size], z[:, :size]
         w = random_block(a, width, seed, PROBES + 1 + blocks)
-        y = times(a, w) - matmul(old, times_adjoint(seen, w))
+        y = times(a, w) - times(old, times_adjoint(seen, w))
         for _ in range(n_iter):
             y = normalized(y, normalizer)
-            w = normalized(times_adjoint(a, y) - matmul(seen, times_adjoint(old, y)), normalizer)
-            y = times(a, w) - matmul(old, times_adjoint(seen, w))
-        y = qr_tall(without(old, qr_tall(y)[0]))[0]
-        y = qr_tall(without(old, y))[0]  # twice is enough
+            w = normalized(times_adjoint(a, y) - times(seen, times_adjoint(old, y)), normalizer)
+            y = times(a, w) - times(old, times_adjoint(seen, w))
+        y = factored(without(old, factored(y)[0]))[0]
+        y = factored(without(old, y))[0]  # twice is enough
         w = times_adjoint(a, y)
         if size + width > q.shape[1]:
             q, z = extended(q, size, most), extended(z, size, most)
@@ -157,10 +163,11 @@ def adaptive(
         captured = math.hypot(captured, norm(found))
         largest = max(largest, np.max(found))
         beyond, longest = bounds(rest)
+        limit = tol - rounding(rest, size)
         if spectral:
-            if longest <= tol * largest:
+            if longest <= limit * largest:
                 break
-        elif beyond <= tol * math.hypot(captured, beyond):
+        elif beyond <= limit * math.hypot(captured, beyond):
             break
     return q[:, :size], z[:, :size], probes, seen_by_probes, blocks
 
@@ -170,6 +177,11 @@ def extended(q: Array, size: int, most: int) -> Array:
     found = np.empty((q.shape[0], min(2 * q.shape[1], most)), q.dtype)
     found[:, :size] = q[:, :size]
     return found
+
+
+def rounding(y: Array, size: int) -> float:
+    """About what rounding makes of so many triplets, relative to the matrix."""
+    return 2 * math.sqrt(size) * float(np.finfo(y.real.dtype).eps)
 
 
 def lengths(w: Array) -> Array:

@@ -22,6 +22,17 @@ from fastmat.overloads.typing import given, numpy_dtype
 _matmul, _qr_tall = range_finder.matmul, range_finder.qr_tall
 
 
+@njit
+def _product(x1, x2):
+    return _matmul(x1, x2)
+
+
+@njit
+def _factored(y):
+    q, r = _qr_tall(y)
+    return q, r
+
+
 def _as_it_stands(function):
     """Have a function compiled wherever compiled code calls it."""
     overload(function, strict=False)(lambda *arguments: function)
@@ -38,6 +49,7 @@ for _function in (
     range_finder.extended,
     range_finder.lengths,
     range_finder.norm,
+    range_finder.rounding,
     range_finder.bounds,
     decompositions.adjoint,
     decompositions.svd_by,
@@ -50,22 +62,28 @@ for _function in (
     _as_it_stands(_function)
 
 
-@overload(range_finder.times)
+@overload(range_finder.times)  # one type of array, so that there is one product to compile
 def _times(a, q):
-    return lambda a, q: _matmul(a, q)
+    return lambda a, q: _product(as_any(a), as_any(q))
 
 
 @overload(range_finder.times_adjoint)
 def _times_adjoint(a, y):
     if isinstance(a.dtype, types.Complex):
-        return lambda a, y: np.conj(_matmul(a.T, np.conj(y)))
-    return lambda a, y: _matmul(a.T, y)
+        return lambda a, y: np.conj(_product(as_any(a.T), as_any(np.conj(y))))
+    return lambda a, y: _product(as_any(a.T), as_any(y))
+
+
+@overload(range_finder.factored)
+def _factored_once(y):
+    return lambda y: _factored(as_any(y))
 
 
 @overload(range_finder.unit_lower)
 def _unit_lower(y):
     def unit_lower(y):
-        raise ValueError("the normalizer LU is for Python; QR is as good")
+        if y.shape[0] >= 0:  # always; else the type of what is returned would not be known
+            raise ValueError("the normalizer LU is for Python; QR is as good")
         return y
 
     return unit_lower
