@@ -18,6 +18,9 @@ SEEDS = 2**64
 POSITIONS = 2**62  # of the numbers of one stream: complex ones are two of 2**63 real numbers
 LINE = 64  # numbers of a line from which it is drawn where it lies
 
+REAL = ("float32", "float64")
+FLOATING = (*REAL, "complex64", "complex128")
+
 Shape = tuple[int, ...]
 Key = tuple[int, int]  # seed and stream
 

@@ -17,6 +17,7 @@ def register():
         moments,
         normalization,
         random,
+        random_matrices,
         softmax,
         submatrix,
         transpose,
