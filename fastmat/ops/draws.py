@@ -132,7 +132,9 @@ def _steps(shape: Shape) -> Shape:
 def dtype_of(given: Any, out: Any, default: str, allowed: tuple[str, ...]) -> DType:
     """The dtype that is asked for, else that of `out`, else the default."""
     if given is None:
-        given = getattr(out, "dtype", default) if isinstance(out, np.ndarray) else default
+        if not isinstance(out, np.ndarray) and hasattr(out, "__dlpack__"):
+            out = np.from_dlpack(out)
+        given = out.dtype if isinstance(out, np.ndarray) else default
     try:
         dtype: DType = np.dtype(given).newbyteorder("=")
     except TypeError as error:
