@@ -1,5 +1,6 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
+from fastmat import random
 from fastmat.core.threads import threads
 from fastmat.ops import masks
 from fastmat.ops.attention import (
@@ -106,6 +107,7 @@ __all__ = [
     "normalize",
     "normalize_vjp",
     "put_submatrix",
+    "random",
     "rms_norm",
     "rms_norm_vjp",
     "scaled_dot_product_attention",

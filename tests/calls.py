@@ -2,6 +2,7 @@
 
 import numpy as np
 from numba.extending import register_jitable
+from random_calls import DRAWS
 
 import fastmat as fm
 
@@ -266,6 +267,7 @@ MASKED_GRADIENTS = (masked_sum_vjp, masked_mean_vjp, masked_var_vjp, masked_std_
 MASKED_GRADIENTS += (masked_min_vjp, masked_max_vjp)
 
 WITH_MORE = {
+    **DRAWS,
     "masked_fill": masked_fill,
     "mask_rows_cols": mask_rows_cols,
     "masked_fill_vjp": masked_fill_vjp,

@@ -22,7 +22,7 @@ settings.register_profile("long", parent=settings.get_profile("ci"), max_example
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-collect_ignore = ["fuzz_arguments.py"]  # a command, which needs Atheris
+collect_ignore = ["fuzz_arguments.py", "random_battery.py"]  # commands
 
 
 def pytest_collection_modifyitems(items):

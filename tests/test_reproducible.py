@@ -12,6 +12,8 @@ import pytest
 from calls import MASKED, MASKED_GRADIENTS, WITH_MORE
 from numba import njit, prange
 from products import bits, normal
+from random_calls import COMPLEX_TOO as COMPLEX_DRAWS
+from random_calls import DRAWS
 from test_contributing import NAMES
 
 import fastmat as fm
@@ -82,11 +84,13 @@ CALLS = {
     **{f.__name__: [((5000, 8),), ((300, 700),), ((2, 90_000),)] for f in MASKED},
     **{f.__name__: [((5000,), (5000, 8)), ((2,), (2, 90_000))] for f in MASKED_GRADIENTS},
     "logsumexp_vjp": [((5000,), (5000, 8), (5000,)), ((2,), (2, 90_000), (2,))],
+    **{op: [((300, 701),), ((5000, 8),)] for op in DRAWS},
 }
 DTYPES = ["f4", "f8", "c8"]
 COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}
 COMPLEX_TOO |= {"masked_fill", "masked_fill_vjp", "mask_rows_cols", "mask_rows_cols_vjp"}
 COMPLEX_TOO |= {"matmul_vjp", "take_submatrix", "take_submatrix_vjp", "put_submatrix"}
+COMPLEX_TOO |= COMPLEX_DRAWS
 REAL = set(CALLS) - COMPLEX_TOO
 # float32 in every run: each row is compiled twice, and dtypes share all that shares out work.
 ROWS = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastmat.comparisons import masked_reductions, moves, programs
+from fastmat.comparisons import draws, masked_reductions, moves, programs
 from fastmat.comparisons.parameters import OF_HEADS, PARAMETERS
 
 Shape = tuple[int, ...]
@@ -82,6 +82,8 @@ class Case:
             shown = self.shapes[:1]
         elif programs.has(self):
             shown = self.shapes[:2]
+        elif draws.has(self):
+            shown = (draws.size_of(self),)
         shapes = " @ ".join("×".join(map(str, shape)) for shape in shown)
         if self.op == "vecdot":
             shapes = shapes.replace(" @ ", " · ")
@@ -393,6 +395,7 @@ PHOTO = (
 )
 
 PROGRAMS = tuple(Case(**row) for row in programs.ROWS)
+DRAWS = tuple(Case(**row) for row in draws.ROWS)
 
 CASES = (
     *SQUARES,
@@ -411,6 +414,7 @@ CASES = (
     *MOVES,
     *PROGRAMS,
     *ATTENTION,
+    *DRAWS,
     *PHOTO,
 )
 

@@ -10,6 +10,7 @@ from fastmat.comparisons import (
     checks_attention,
     checks_gradients,
     checks_programs,
+    draws,
     libraries,
     masked_reductions,
     moves,
@@ -26,11 +27,14 @@ def error(case: Case, arrays: tuple[Array, ...], result: Array, expected: Array)
     2 k u |A||B| to first order (u: half the machine epsilon; Higham, Accuracy and Stability of
     Numerical Algorithms, 2nd ed., eq. 3.5). A complex product counts as two more terms and a
     factor of sqrt(2) (ibid., lemma 3.5). float16 is summed in float32 and rounded once.
-    Operations on groups of numbers are held against float64, see `_error_on_groups`.
+    Operations on groups of numbers are held against float64, see `_error_on_groups`; random numbers
+    against those of plain NumPy, see `draws`.
     Everything else has to agree to the last bit.
     """
     if result.shape != expected.shape or result.dtype != expected.dtype:
         return float("inf")
+    if draws.has(case):
+        return draws.error(case, result, expected)
     exact = "transpose" in case.op or case.op in moves.PARAMETERS
     if expected.dtype.kind not in "fc" or exact:
         return 0.0 if np.array_equal(result, expected) else float("inf")

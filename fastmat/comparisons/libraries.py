@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastmat
-from fastmat.comparisons import by_numpy, masked_reductions, moves, programs, programs_peers
+from fastmat.comparisons import by_numpy, draws, masked_reductions, moves, programs, programs_peers
 from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
@@ -23,6 +23,8 @@ def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return moves.numpy_call(case, arrays, out)
     if programs.has(case):
         return programs_peers.numpy_call(case, arrays, out)
+    if draws.has(case):
+        return draws.numpy_call(case, out)
     if case.op in PARAMETERS:
         arrays = _one_dtype(case, arrays)
         function = getattr(by_numpy, case.op)
@@ -41,6 +43,8 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return moves.fastmat_call(case, arrays, out)
     if programs.has(case):
         return programs.fastmat_call(case, arrays, out)
+    if draws.has(case):
+        return draws.fastmat_call(case, out)
     function = getattr(fastmat, case.op)
     if case.op == "transpose":
         return partial(function, arrays[0], case.axes, out)
@@ -74,6 +78,8 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
         arrays = _one_dtype(case, arrays)
     tensors: list[Any] = [torch.from_numpy(array) for array in arrays]
     result = torch.from_numpy(out)
+    if draws.has(case):
+        return draws.torch_call(case, result)
     if case.op in moves.PARAMETERS:
         return moves.torch_call(case, tensors, result)
     if case.op in PARAMETERS:
@@ -119,6 +125,8 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
         return moves.output(case, arrays)
     if programs.has(case):
         return programs.output(case, arrays)
+    if draws.has(case):
+        return draws.output(case)
     if case.op in PARAMETERS:
         of_second = ("logsumexp_vjp", "scaled_dot_product_attention_vjp")
         by_group = case.op in of_second or masked_reductions.is_gradient(case.op)

@@ -16,17 +16,21 @@ _STEPS = 0x9E3779B9, 0xBB67AE85  # what the two words of the key grow by: golden
 
 @inlined
 def philox4x32(c0, c1, c2, c3, k0, k1):
-    """Four random words of 32 bits, from a counter of four and a key of two."""
+    """Four random words of 32 bits, from a counter of four and a key of two.
+
+    Words are the low halves of 64 bits; what is in the high halves is of no account till the end,
+    so that a round is two products, two shifts and two exclusive ors of three.
+    """
     c0, c1, c2, c3 = uint64(c0), uint64(c1), uint64(c2), uint64(c3)
     k0, k1 = uint64(k0), uint64(k1)
     word, half = uint64(_WORD), uint64(32)
     for _ in range(_ROUNDS):
-        x = c0 * uint64(_MULTIPLIERS[0])
-        y = c2 * uint64(_MULTIPLIERS[1])
-        c0, c1, c2, c3 = (y >> half) ^ c1 ^ k0, y & word, (x >> half) ^ c3 ^ k1, x & word
-        k0 = (k0 + uint64(_STEPS[0])) & word
-        k1 = (k1 + uint64(_STEPS[1])) & word
-    return c0, c1, c2, c3
+        x = (c0 & word) * uint64(_MULTIPLIERS[0])
+        y = (c2 & word) * uint64(_MULTIPLIERS[1])
+        c0, c1, c2, c3 = (y >> half) ^ c1 ^ k0, y, (x >> half) ^ c3 ^ k1, x
+        k0 = k0 + uint64(_STEPS[0])
+        k1 = k1 + uint64(_STEPS[1])
+    return c0 & word, c1 & word, c2 & word, c3 & word
 
 
 @inlined

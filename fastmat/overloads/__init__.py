@@ -16,6 +16,8 @@ def register():
         matmul,
         moments,
         normalization,
+        random,
+        random_matrices,
         softmax,
         submatrix,
         transpose,
