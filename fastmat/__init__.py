@@ -1,6 +1,6 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
-from fastmat import random
+from fastmat import linalg, random
 from fastmat.core.threads import threads
 from fastmat.ops import masks
 from fastmat.ops.attention import (
@@ -72,6 +72,7 @@ __all__ = [
     "instance_norm_vjp",
     "layer_norm",
     "layer_norm_vjp",
+    "linalg",
     "linear",
     "linear_vjp",
     "log_softmax",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastmat.comparisons import draws, masked_reductions, moves, programs
+from fastmat.comparisons import draws, masked_reductions, moves, programs, tall
 from fastmat.comparisons.parameters import OF_HEADS, PARAMETERS
 
 Shape = tuple[int, ...]
@@ -396,6 +396,7 @@ PHOTO = (
 
 PROGRAMS = tuple(Case(**row) for row in programs.ROWS)
 DRAWS = tuple(Case(**row) for row in draws.ROWS)
+TALL = tuple(Case(**row) for row in tall.ROWS)
 
 CASES = (
     *SQUARES,
@@ -413,6 +414,7 @@ CASES = (
     *MASKED,
     *MOVES,
     *PROGRAMS,
+    *TALL,
     *ATTENTION,
     *DRAWS,
     *PHOTO,

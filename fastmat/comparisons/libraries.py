@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 import fastmat
-from fastmat.comparisons import by_numpy, draws, masked_reductions, moves, programs, programs_peers
+from fastmat.comparisons import (
+    by_numpy,
+    draws,
+    masked_reductions,
+    moves,
+    programs,
+    programs_peers,
+    tall,
+)
 from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
 
@@ -25,6 +33,8 @@ def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return programs_peers.numpy_call(case, arrays, out)
     if draws.has(case):
         return draws.numpy_call(case, out)
+    if tall.has(case):
+        return tall.numpy_call(case, arrays, out)
     if case.op in PARAMETERS:
         arrays = _one_dtype(case, arrays)
         function = getattr(by_numpy, case.op)
@@ -45,6 +55,8 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return programs.fastmat_call(case, arrays, out)
     if draws.has(case):
         return draws.fastmat_call(case, out)
+    if tall.has(case):
+        return tall.fastmat_call(case, arrays, out)
     function = getattr(fastmat, case.op)
     if case.op == "transpose":
         return partial(function, arrays[0], case.axes, out)
@@ -72,6 +84,8 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
         return None
     if programs.has(case):
         return programs_peers.torch_call(case, arrays, out)
+    if tall.has(case):
+        return tall.torch_call(case, arrays, out)
     import torch
 
     if case.op in PARAMETERS:
@@ -127,6 +141,8 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
         return programs.output(case, arrays)
     if draws.has(case):
         return draws.output(case)
+    if tall.has(case):
+        return tall.output(case, arrays)
     if case.op in PARAMETERS:
         of_second = ("logsumexp_vjp", "scaled_dot_product_attention_vjp")
         by_group = case.op in of_second or masked_reductions.is_gradient(case.op)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastmat.comparisons import programs
+from fastmat.comparisons import programs, tall
 from fastmat.comparisons.cases import Case
 from fastmat.comparisons.inputs import Array
 from fastmat.comparisons.parameters import OF_HEADS
@@ -42,6 +42,8 @@ def work(case: Case, arrays: tuple[Array, ...], out: Array) -> tuple[float, str]
 
 def floating_point_operations(case: Case) -> float:
     """Multiplications and additions of a product (real ones, also for complex numbers)."""
+    if tall.has(case):
+        return tall.operations(case)
     if len(case.shapes) < 2:
         return 0.0
     if programs.has(case):
@@ -59,4 +61,4 @@ def floating_point_operations(case: Case) -> float:
 
 def is_product(case: Case) -> bool:
     """Whether arithmetic sets the time (matrix products) rather than memory (all others)."""
-    return case.op == "matmul" or programs.has(case) or case.op in OF_HEADS
+    return case.op == "matmul" or programs.has(case) or tall.has(case) or case.op in OF_HEADS

@@ -5,8 +5,10 @@ def register():
     """Tell Numba about fastmat. Numba calls this itself, through its entry point."""
     from fastmat.overloads import (  # noqa: F401
         attention,
+        cholesky,
         cluster_norm,
         gradients,
+        gram,
         layer_norm,
         linear,
         masked,
@@ -16,9 +18,11 @@ def register():
         matmul,
         moments,
         normalization,
+        qr_tall,
         random,
         random_matrices,
         softmax,
+        solve_triangular,
         submatrix,
         transpose,
     )

@@ -1,0 +1,101 @@
+"""Explicit SIMD of tall matrices: tiles of aᴴa, substitution with a row in each lane."""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, errors
+from numba.extending import intrinsic
+
+from fastmat.core.mathfn import real
+from fastmat.cpu import blocking
+from fastmat.cpu.simd import (
+    _check_literals,
+    _multiply_tile,
+    _terms,
+    i8,
+    i64,
+    load,
+    multiply_add_vectors,
+    shift,
+    splat,
+    store,
+)
+
+
+@intrinsic
+def multiply_shared(
+    typingctx,
+    element,  # dtype of the product, real
+    thirds,
+    vectors,
+    k,
+    a,  # in, address of the first of MR numbers in a row of (k, width)
+    b,  # in, address of the first of NR numbers, aligned, in that row
+    step,  # bytes from row to row
+    c,
+    c_stride,
+    accumulate,
+):
+    """`multiply_tile` of columns of one matrix, rows of which lie side by side."""
+    _check_literals(thirds, vectors)
+    signature = types.void(element, thirds, vectors, *[types.intp] * 6, types.boolean)
+
+    def codegen(context, builder, signature, args):
+        _, _, _, k, a, b, step, *rest = args
+        shape = thirds.literal_value, vectors.literal_value
+        _multiply_tile(context, builder, element.dtype, shape, (k, a, b, *rest), (step, step))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def add_rows(
+    typingctx,
+    element,  # dtype of the numbers: float or complex
+    vectors,  # vectors in one row of x, per part; in the source of the caller
+    k,
+    factors,  # in, address of (k, parts) real scalars
+    x,  # in, address of (k, parts, vectors * lanes) real scalars
+    target,  # inout, address of (parts, vectors * lanes)
+):
+    """target += factors @ x, held in registers for all k steps."""
+    if not isinstance(vectors, types.IntegerLiteral):
+        raise errors.RequireLiteralValue("vectors must be a constant")
+    tile, count = blocking.tile(element.dtype), vectors.literal_value
+    signature = types.void(element, vectors, *[types.intp] * 4)
+
+    def codegen(context, builder, signature, args):
+        _, _, k, factors, x, target = args
+        lane = context.get_data_type(real(element.dtype))
+        size = context.get_abi_sizeof(lane)
+        vector, width, parts = ir.VectorType(lane, tile.lanes), tile.lanes * size, tile.parts
+        factors, x, target = (builder.inttoptr(at, i8.as_pointer()) for at in (factors, x, target))
+        sums = []
+        for v in range(parts * count):
+            value = load(builder, shift(builder, target, v * width), vector, size)
+            sums.append(cgutils.alloca_once_value(builder, value))
+        with cgutils.for_range(builder, k) as loop:
+            row = builder.mul(loop.index, ir.Constant(i64, parts * count * width))
+            row = shift(builder, x, row)
+            factor = shift(
+                builder, factors, builder.mul(loop.index, ir.Constant(i64, parts * size))
+            )
+            columns = [
+                load(builder, shift(builder, row, v * width), vector, size)
+                for v in range(parts * count)
+            ]
+            spread = [
+                splat(
+                    builder, load(builder, shift(builder, factor, p * size), lane, size), tile.lanes
+                )
+                for p in range(parts)
+            ]
+            for left, right, accumulator in _terms(builder, spread, columns, sums, count):
+                total = builder.load(accumulator)
+                total = multiply_add_vectors(builder, False, left, right, total)
+                builder.store(total, accumulator)
+        for v, accumulator in enumerate(sums):
+            store(builder, builder.load(accumulator), shift(builder, target, v * width), size)
+        return context.get_dummy_value()
+
+    return signature, codegen
