@@ -278,6 +278,32 @@ def randomized_range(x):
     return fm.randomized_range(x, 5, n_iter=1, rng=1)
 
 
+@register_jitable
+def linalg_gram(a):
+    return fm.linalg.gram(a)
+
+
+def linalg_power_step(a, q):
+    return fm.linalg.power_step(a, q)
+
+
+def linalg_cholesky(a):
+    return fm.linalg.cholesky(fm.linalg.gram(a))
+
+
+def linalg_solve_triangular(a, b):
+    one = a.dtype.type(1)
+    matrix = a * a.dtype.type(0.001)
+    for i in range(matrix.shape[0]):
+        matrix[i, i] = one
+    return fm.linalg.solve_triangular(matrix, b)
+
+
+def linalg_qr_tall(a):
+    q, r = fm.linalg.qr_tall(a)
+    return np.concatenate((q, r))
+
+
 MASKED = (masked_sum, masked_mean, masked_var, masked_std, masked_min, masked_max)
 MASKED += (masked_argmin, masked_argmax, masked_count)
 MASKED_GRADIENTS = (masked_sum_vjp, masked_mean_vjp, masked_var_vjp, masked_std_vjp)
@@ -317,5 +343,10 @@ WITH_MORE = {
     "moments": moments,
     "standardize": standardize,
     "softmax": softmax,
+    "linalg.gram": linalg_gram,
+    "linalg.power_step": linalg_power_step,
+    "linalg.cholesky": linalg_cholesky,
+    "linalg.solve_triangular": linalg_solve_triangular,
+    "linalg.qr_tall": linalg_qr_tall,
     "scaled_dot_product_attention_vjp": scaled_dot_product_attention_vjp,
 }

@@ -91,3 +91,22 @@ def integers(positions, low, extent, seed, stream=0):
 def signs(positions, seed, stream=0):
     """-1 where the highest bit is set, else 1."""
     return 1 - 2 * (words(positions, seed, stream) >> np.uint64(31)).astype(int)
+
+
+def keys(positions, seed, stream=0):
+    """64 random bits at each position."""
+    high, low = double_words(positions, seed, stream)
+    return high << HALF | low
+
+
+def column(rows, count, number, seed, stream=0):
+    """Rows and signs of a column of a sparse matrix: Floyd's sample, in order."""
+    found, signs = set(), []
+    for t in range(count):
+        w = philox(t // 2, number, int(stream) & 0xFFFFFFFF, int(stream) >> 32, seed)
+        high, low = (int(word) for word in w[2 * (t % 2) :][:2])
+        last = rows - count + t
+        drawn = ((high << 32 | low) * (last + 1)) >> 64
+        found.add(last if drawn in found else drawn)
+        signs.append(-1 if low & 1 else 1)
+    return sorted(found), signs

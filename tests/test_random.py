@@ -164,6 +164,14 @@ def test_dtype_of_out_is_taken():
     assert random.uniform(size=5).dtype == np.float64
 
 
+def test_out_of_another_library():
+    torch = pytest.importorskip("torch")
+    out = torch.zeros((3, 4), dtype=torch.float32)
+    assert random.standard_normal(out=out, rng=1) is out
+    expected = random.standard_normal((3, 4), dtype=np.float32, rng=1)
+    np.testing.assert_array_equal(out.numpy(), expected)
+
+
 def test_sizes():
     assert random.uniform().shape == ()
     assert isinstance(random.uniform(dtype=np.float32), np.float32)

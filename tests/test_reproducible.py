@@ -83,6 +83,11 @@ CALLS = {
     "take_submatrix_vjp": [((700, 300),), ((9000, 8),)],
     **{f.__name__: [((5000, 8),), ((300, 700),), ((2, 90_000),)] for f in MASKED},
     **{f.__name__: [((5000,), (5000, 8)), ((2,), (2, 90_000))] for f in MASKED_GRADIENTS},
+    "linalg.gram": [((900, 300),), ((50_000, 30),), ((300, 40, 20),)],
+    "linalg.power_step": [((900, 300), (300, 20)), ((20_000, 30), (30, 5))],
+    "linalg.cholesky": [((400, 300),), ((500, 8, 4),), ((30, 40, 20),)],
+    "linalg.solve_triangular": [((300, 300), (300, 400)), ((700, 700), (700,))],
+    "linalg.qr_tall": [((20_000, 30),), ((400, 300),)],
     "logsumexp_vjp": [((5000,), (5000, 8), (5000,)), ((2,), (2, 90_000), (2,))],
     **{op: [((300, 701),), ((5000, 8),)] for op in DRAWS},
     "randomized_svd": [((500, 300),)],
@@ -94,6 +99,7 @@ COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_tran
 COMPLEX_TOO |= {"masked_fill", "masked_fill_vjp", "mask_rows_cols", "mask_rows_cols_vjp"}
 COMPLEX_TOO |= {"matmul_vjp", "take_submatrix", "take_submatrix_vjp", "put_submatrix"}
 COMPLEX_TOO |= COMPLEX_DRAWS
+COMPLEX_TOO |= {op for op in CALLS if op.startswith("linalg.")}
 REAL = set(CALLS) - COMPLEX_TOO
 # float32 in every run: each row is compiled twice, and dtypes share all that shares out work.
 ROWS = [

@@ -16,14 +16,20 @@ _WORD, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 def words(positions: Array) -> Array:
     """The word of 32 bits at each position, as uint64: Salmon et al., SC 2011."""
     block = positions // np.uint64(4)
-    c0, c1, c2, c3 = block & _WORD, block >> _HALF, np.zeros_like(block), np.zeros_like(block)
+    found = _block(block & _WORD, block >> _HALF)
+    return np.choose((positions % np.uint64(4)).astype(np.intp), found)
+
+
+def _block(c0: Array, c1: Array) -> tuple[Array, ...]:
+    """The four words for counters of two words, in stream 0."""
+    c2, c3 = np.zeros_like(c0), np.zeros_like(c0)
     k0, k1 = SEED, 0
     for _ in range(10):
         x, y = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
         c0, c1 = (y >> _HALF) ^ c1 ^ np.uint64(k0), y & _WORD
         c2, c3 = (x >> _HALF) ^ c3 ^ np.uint64(k1), x & _WORD
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.choose((positions % np.uint64(4)).astype(np.intp), (c0, c1, c2, c3))
+    return c0, c1, c2, c3
 
 
 def double_words(positions: Array) -> tuple[Array, Array]:
@@ -78,3 +84,18 @@ def integers(positions: Array, extent: int) -> Array:
 def signs(positions: Array) -> Array:
     """-1 where the highest bit is set, else 1."""
     return np.asarray(1 - 2 * (words(positions) >> np.uint64(31)).astype(np.int64))
+
+
+def column(rows: int, count: int, number: int) -> tuple[list[int], list[int]]:
+    """Rows and signs of a column of a sparse matrix: Floyd's sample, in order."""
+    steps = np.arange((count + 1) // 2, dtype=np.uint64)
+    words = np.stack(_block(steps, np.full_like(steps, number)), axis=1).ravel()
+    found: set[int] = set()
+    signs = []
+    for t in range(count):
+        bits = int(words[2 * t]) << 32 | int(words[2 * t + 1])
+        last = rows - count + t
+        drawn = bits * (last + 1) >> 64
+        found.add(last if drawn in found else drawn)
+        signs.append(-1 if bits & 1 else 1)
+    return sorted(found), signs

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastmat.comparisons import decompositions, draws, masked_reductions, moves, programs
+from fastmat.comparisons import decompositions, draws, masked_reductions, moves, programs, tall
 from fastmat.comparisons.parameters import OF_HEADS, PARAMETERS
 
 Shape = tuple[int, ...]
@@ -397,6 +397,7 @@ PHOTO = (
 PROGRAMS = tuple(Case(**row) for row in programs.ROWS)
 DRAWS = tuple(Case(**row) for row in draws.ROWS)
 DECOMPOSITIONS = tuple(Case(**row) for row in decompositions.ROWS)
+TALL = tuple(Case(**row) for row in tall.ROWS)
 
 CASES = (
     *SQUARES,
@@ -414,6 +415,7 @@ CASES = (
     *MASKED,
     *MOVES,
     *PROGRAMS,
+    *TALL,
     *ATTENTION,
     *DRAWS,
     *DECOMPOSITIONS,

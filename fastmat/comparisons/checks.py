@@ -16,6 +16,7 @@ from fastmat.comparisons import (
     masked_reductions,
     moves,
     programs,
+    tall,
 )
 from fastmat.comparisons.cases import OF_HEADS, PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
@@ -38,6 +39,8 @@ def error(case: Case, arrays: tuple[Array, ...], result: Array, expected: Array)
         return draws.error(case, result, expected)
     if decompositions.has(case):
         return decompositions.error(case, arrays, result, expected)
+    if tall.has(case):
+        return tall.error(case, arrays, result)
     exact = "transpose" in case.op or case.op in moves.PARAMETERS
     if expected.dtype.kind not in "fc" or exact:
         return 0.0 if np.array_equal(result, expected) else float("inf")

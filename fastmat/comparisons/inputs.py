@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmat.comparisons import decompositions, masked_reductions, moves, programs
+from fastmat.comparisons import decompositions, masked_reductions, moves, programs, tall
 from fastmat.comparisons.cases import Case, Shape
 from fastmat.comparisons.results import Array, with_results
 
@@ -37,6 +37,8 @@ def operands(case: Case) -> tuple[Array, ...]:
         return programs.operands(case, arrays, rng)
     if decompositions.has(case):
         return decompositions.operands(case, arrays)
+    if tall.has(case):
+        return tall.operands(case, arrays)
     if case.masked or masked_reductions.is_masked(case.op):
         names = ("", *case.parameters)
         arrays = tuple(

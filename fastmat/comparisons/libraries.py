@@ -18,6 +18,7 @@ from fastmat.comparisons import (
     moves,
     programs,
     programs_peers,
+    tall,
 )
 from fastmat.comparisons.cases import PARAMETERS, Case
 from fastmat.comparisons.inputs import Array
@@ -35,6 +36,8 @@ def numpy_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return draws.numpy_call(case, out)
     if decompositions.has(case):
         return decompositions.numpy_call(case, arrays, out)
+    if tall.has(case):
+        return tall.numpy_call(case, arrays, out)
     if case.op in PARAMETERS:
         arrays = _one_dtype(case, arrays)
         function = getattr(by_numpy, case.op)
@@ -57,6 +60,8 @@ def fastmat_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call:
         return draws.fastmat_call(case, out)
     if decompositions.has(case):
         return decompositions.fastmat_call(case, arrays, out)
+    if tall.has(case):
+        return tall.fastmat_call(case, arrays, out)
     function = getattr(fastmat, case.op)
     if case.op == "transpose":
         return partial(function, arrays[0], case.axes, out)
@@ -84,6 +89,8 @@ def torch_call(case: Case, arrays: tuple[Array, ...], out: Array) -> Call | None
         return None
     if programs.has(case):
         return programs_peers.torch_call(case, arrays, out)
+    if tall.has(case):
+        return tall.torch_call(case, arrays, out)
     import torch
 
     if case.op in PARAMETERS:
@@ -143,6 +150,8 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
         return draws.output(case)
     if decompositions.has(case):
         return decompositions.output(case, arrays)
+    if tall.has(case):
+        return tall.output(case, arrays)
     if case.op in PARAMETERS:
         of_second = ("logsumexp_vjp", "scaled_dot_product_attention_vjp")
         by_group = case.op in of_second or masked_reductions.is_gradient(case.op)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastmat.comparisons import decompositions, programs
+from fastmat.comparisons import decompositions, programs, tall
 from fastmat.comparisons.cases import Case
 from fastmat.comparisons.inputs import Array
 from fastmat.comparisons.parameters import OF_HEADS
@@ -44,6 +44,8 @@ def floating_point_operations(case: Case) -> float:
     """Multiplications and additions of a product (real ones, also for complex numbers)."""
     if decompositions.has(case):
         return decompositions.operations(case)
+    if tall.has(case):
+        return tall.operations(case)
     if len(case.shapes) < 2:
         return 0.0
     if programs.has(case):
@@ -61,5 +63,5 @@ def floating_point_operations(case: Case) -> float:
 
 def is_product(case: Case) -> bool:
     """Whether arithmetic sets the time (matrix products) rather than memory (all others)."""
-    of_matrices = programs.has(case) or decompositions.has(case)
+    of_matrices = programs.has(case) or tall.has(case) or decompositions.has(case)
     return case.op == "matmul" or of_matrices or case.op in OF_HEADS

@@ -2,8 +2,8 @@
 
 from numba import types
 
-from fastmat.core.compile import call, kernel, reads, writes
-from fastmat.core.inline import overload
+from fastmat.core.compile import call, call_on_demand, kernel, reads, writes
+from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import accumulator, narrow, plus
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import (
@@ -15,16 +15,19 @@ from fastmat.cpu.blocking import (
     block_rows,
     ceil_div,
     depth,
+    lanes,
     parts,
     split_depth,
     tile_cols,
     tile_rows,
 )
-from fastmat.cpu.blocking_linalg import COMBINED_ROWS
+from fastmat.cpu.blocking_linalg import COMBINED_ROWS, PACKED_BYTES, PACKED_LEAST
 from fastmat.cpu.gemm import tiles
 from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch, sum_dtype
+from fastmat.cpu.simd_tall import multiply_shared
+from fastmat.cpu.small import DIRECT, is_direct
 from fastmat.cpu.views import as_any, part, stack, transposed
 
 
@@ -69,10 +72,11 @@ def gram_of(
         piece = max(split_depth(a.dtype), ceil_div(m, SPLIT_PIECES * steps) * steps)
     pieces = ceil_div(m, piece)
     if pieces > 1:
-        partial = scratch((pieces, n, n), sum_dtype(a.dtype))
+        height, width = padded(n, tile_rows(a.dtype)), padded(n, lanes(a.dtype))
+        partial = scratch((pieces, height, width), sum_dtype(a.dtype))
         parallel_for(_piece, pieces, threads, (a, partial, piece))
         sums = as_any(partial[0])
-        parallel_for(_add_up, ceil_div(n, COMBINED_ROWS), threads, (partial,))
+        parallel_for(_add_up, ceil_div(n, COMBINED_ROWS), threads, (partial, n))
     else:
         sums = _sums_in(c)
         call(triangle, a.dtype, (a, sums, False, threads))
@@ -97,14 +101,36 @@ def _sums_in_by_dtype(c):
 def _piece(args, slot, index):
     a, partial, piece = args
     rows = part(a, index * piece, (index + 1) * piece, 0, a.shape[1])
-    call(triangle, a.dtype, (rows, partial[index], False, 1))
+    _piece_by_dtype(rows, partial[index])
+
+
+def _piece_by_dtype(a, c):
+    raise TypeError("only for compiled code")
+
+
+@overload(_piece_by_dtype, inline="always")
+def _piece_triangle(
+    a,  # in (m, n)
+    c,  # out (n, n), with room for whole tiles
+):
+    if is_direct(a.dtype):
+        return lambda a, c: call_on_demand(narrow_triangle, a.dtype, (a, c))
+    return lambda a, c: call(
+        triangle, a.dtype, (a, part(c, 0, a.shape[1], 0, a.shape[1]), False, 1)
+    )
+
+
+@inlined
+def padded(n, to):
+    """The next multiple."""
+    return ceil_div(n, to) * to
 
 
 @task
 def _add_up(args, slot, index):
     """The pieces added up in order, in the first of them, below the diagonal."""
-    partial = args[0]
-    for i in range(index * COMBINED_ROWS, min((index + 1) * COMBINED_ROWS, partial.shape[1])):
+    partial, n = args
+    for i in range(index * COMBINED_ROWS, min((index + 1) * COMBINED_ROWS, n)):
         for q in range(1, partial.shape[0]):
             for j in range(i + 1):
                 partial[0, i, j] = plus(partial[0, i, j], partial[q, i, j])
@@ -155,6 +181,46 @@ def _divided_by_real(number, by):
     if isinstance(number, types.Complex):
         return lambda number, by: complex(number.real / by, number.imag / by)
     return lambda number, by: number / by
+
+
+@kernel(lambda t: (reads(t, 2), types.Array(t, 2, "C")), DIRECT)
+def narrow_triangle(
+    a,  # in (m, n)
+    c,  # out (n, n), padded to whole tiles
+):
+    """On and below the diagonal: c = aᵀa, on one thread, for few columns.
+
+    Rows are packed once, side by side: a panel of rows, and one of columns, are parts of them.
+    """
+    (m, n), width, size = a.shape, padded(a.shape[1], lanes(a.dtype)), a.itemsize
+    rows, cols, half = tile_rows(a.dtype), tile_cols(a.dtype), lanes(a.dtype)
+    k_max = max(PACKED_LEAST, PACKED_BYTES // (width * size))
+    packed = scratch(k_max * width + rows, a.dtype)
+    at, step, stride = packed.ctypes.data, width * size, c.strides[0]
+    for p in range(0, m, k_max):
+        k = min(k_max, m - p)
+        source = part(transposed(a), 0, n, p, p + k)
+        call(pack, a.dtype, (source, width, part(packed, 0, k * width)))
+        for j in range(0, n, cols):
+            for i in range(j // rows * rows, n, rows):
+                thirds = ceil_div(3 * min(rows, n - i), rows)
+                narrow = width - j == half or i + rows <= j + half
+                target = c.ctypes.data + i * stride + j * size
+                args = k, at + i * size, at + j * size, step, target, stride, p > 0
+                _tile(a.dtype, thirds, narrow, args)
+
+
+@inlined
+def _tile(element, thirds, narrow, args):
+    k, a, b, step, c, stride, more = args
+    if narrow:
+        multiply_shared(element, 3, 1, k, a, b, step, c, stride, more)
+    elif thirds == 3:
+        multiply_shared(element, 3, 2, k, a, b, step, c, stride, more)
+    elif thirds == 2:
+        multiply_shared(element, 2, 2, k, a, b, step, c, stride, more)
+    else:
+        multiply_shared(element, 1, 2, k, a, b, step, c, stride, more)
 
 
 _TRIANGLE = types.boolean, types.intp

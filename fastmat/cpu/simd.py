@@ -81,96 +81,111 @@ def multiply_tile(
     The accumulators stay in registers for all k steps. What the tile will be stored to is asked
     for twice: at the start, and near the end, when the panels have pushed it out of L1 again.
     """
-    for literal in (thirds, vectors):
-        if not isinstance(literal, types.IntegerLiteral):
-            raise errors.RequireLiteralValue("thirds and vectors must be constants")
+    _check_literals(thirds, vectors)
     tile = blocking.tile(element.dtype)
-    height = tile.rows * thirds.literal_value // 3
-    across = min(vectors.literal_value, tile.vectors)
     signature = types.void(element, thirds, vectors, *[types.intp] * 5, types.boolean)
 
     def codegen(context, builder, signature, args):
-        _, _, _, k, a, b, c, c_stride, accumulate = args
-        boolean = real(element.dtype) == BOOLEAN
-        lane = context.get_data_type(real(element.dtype))
-        size = context.get_abi_sizeof(lane)
-        vector = ir.VectorType(lane, tile.lanes)
-        width = tile.lanes * size
-        parts = tile.parts
-        a_step, b_step = parts * tile.rows * size, parts * tile.cols * size
-
-        a_at = cgutils.alloca_once_value(builder, builder.inttoptr(a, i8.as_pointer()))
-        b_at = cgutils.alloca_once_value(builder, builder.inttoptr(b, i8.as_pointer()))
-        c_at = builder.inttoptr(c, i8.as_pointer())
-        rows = [
-            shift(builder, c_at, builder.mul(c_stride, ir.Constant(i64, row)))
-            for row in range(height)
-        ]
-        sums = [
-            [cgutils.alloca_once_value(builder, _zero(vector)) for _ in range(parts * across)]
-            for _ in range(height)
-        ]
-        for row in sums:
-            for accumulator in row:
-                builder.store(_zero(vector), accumulator)
-
-        def step(a_pointer, b_pointer):
-            columns = [
-                load(builder, shift(builder, b_pointer, v * width), vector, width)
-                for v in range(parts * across)
-            ]
-            for r, row in enumerate(sums):
-                scalars = [
-                    load(builder, shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size)
-                    for p in range(parts)
-                ]
-                spread = [splat(builder, scalar, tile.lanes) for scalar in scalars]
-                for x, y, accumulator in _terms(builder, spread, columns, row, across):
-                    total = multiply_add_vectors(builder, boolean, x, y, builder.load(accumulator))
-                    builder.store(total, accumulator)
-
-        def advance(steps):
-            a_pointer, b_pointer = builder.load(a_at), builder.load(b_at)
-            for s in range(steps):
-                step(shift(builder, a_pointer, s * a_step), shift(builder, b_pointer, s * b_step))
-            builder.store(shift(builder, a_pointer, steps * a_step), a_at)
-            builder.store(shift(builder, b_pointer, steps * b_step), b_at)
-
-        row_bytes = parts * across * width
-        lines = (*range(0, row_bytes, blocking.CACHE_LINE), row_bytes - 1)
-        unroll, last = ir.Constant(i64, tile.unroll), ir.Constant(i64, blocking.PREFETCH_STEPS)
-        last = builder.select(builder.icmp_signed("<", k, last), k, last)
-        steps = cgutils.alloca_once_value(builder, builder.sub(k, last))
-        with cgutils.for_range(builder, ir.Constant(i64, 2)):
-            now = builder.load(steps)
-            with builder.if_then(builder.icmp_signed(">", now, ir.Constant(i64, 0))):
-                for pointer in rows:
-                    for offset in lines:
-                        _prefetch(builder, shift(builder, pointer, offset))
-            builder.store(last, steps)
-            with cgutils.for_range(builder, builder.sdiv(now, unroll)):
-                advance(tile.unroll)
-            with cgutils.for_range(builder, builder.srem(now, unroll)):
-                advance(1)
-
-        def finish(combine):
-            for pointer, row in zip(rows, sums, strict=True):
-                totals = [builder.load(accumulator) for accumulator in row]
-                for v, total in enumerate(interleaved(builder, totals, parts)):
-                    at = shift(builder, pointer, v * width)
-                    store(builder, combine(at, total), at, size)
-
-        def add_to(at, value):
-            return _add(builder, boolean, load(builder, at, vector, size), value)
-
-        with builder.if_else(accumulate) as (then, otherwise):
-            with then:
-                finish(add_to)
-            with otherwise:
-                finish(lambda at, value: value)
+        size = context.get_abi_sizeof(context.get_data_type(real(element.dtype)))
+        steps = tile.parts * tile.rows * size, tile.parts * tile.cols * size
+        shape = thirds.literal_value, vectors.literal_value
+        _multiply_tile(context, builder, element.dtype, shape, args[3:], steps)
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _check_literals(thirds, vectors):
+    for literal in (thirds, vectors):
+        if not isinstance(literal, types.IntegerLiteral):
+            raise errors.RequireLiteralValue("thirds and vectors must be constants")
+
+
+def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
+    """The code of a tile: thirds of its rows, vectors of its columns, steps of both panels."""
+    tile = blocking.tile(dtype)
+    height, across = tile.rows * shape[0] // 3, min(shape[1], tile.vectors)
+    k, a, b, c, c_stride, accumulate = args
+    a_step, b_step = steps_in_bytes
+    boolean = real(dtype) == BOOLEAN
+    lane = context.get_data_type(real(dtype))
+    size = context.get_abi_sizeof(lane)
+    vector = ir.VectorType(lane, tile.lanes)
+    width = tile.lanes * size
+    parts = tile.parts
+
+    a_at = cgutils.alloca_once_value(builder, builder.inttoptr(a, i8.as_pointer()))
+    b_at = cgutils.alloca_once_value(builder, builder.inttoptr(b, i8.as_pointer()))
+    c_at = builder.inttoptr(c, i8.as_pointer())
+    rows = [
+        shift(builder, c_at, builder.mul(c_stride, ir.Constant(i64, row))) for row in range(height)
+    ]
+    sums = [
+        [cgutils.alloca_once_value(builder, _zero(vector)) for _ in range(parts * across)]
+        for _ in range(height)
+    ]
+    for row in sums:
+        for accumulator in row:
+            builder.store(_zero(vector), accumulator)
+
+    def step(a_pointer, b_pointer):
+        columns = [
+            load(builder, shift(builder, b_pointer, v * width), vector, width)
+            for v in range(parts * across)
+        ]
+        for r, row in enumerate(sums):
+            scalars = [
+                load(builder, shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size)
+                for p in range(parts)
+            ]
+            spread = [splat(builder, scalar, tile.lanes) for scalar in scalars]
+            for x, y, accumulator in _terms(builder, spread, columns, row, across):
+                total = multiply_add_vectors(builder, boolean, x, y, builder.load(accumulator))
+                builder.store(total, accumulator)
+
+    def advance(steps):
+        a_pointer, b_pointer = builder.load(a_at), builder.load(b_at)
+        for _ in range(steps):
+            step(a_pointer, b_pointer)
+            a_pointer, b_pointer = (
+                shift(builder, a_pointer, a_step),
+                shift(builder, b_pointer, b_step),
+            )
+        builder.store(a_pointer, a_at)
+        builder.store(b_pointer, b_at)
+
+    row_bytes = parts * across * width
+    lines = (*range(0, row_bytes, blocking.CACHE_LINE), row_bytes - 1)
+    unroll, last = ir.Constant(i64, tile.unroll), ir.Constant(i64, blocking.PREFETCH_STEPS)
+    last = builder.select(builder.icmp_signed("<", k, last), k, last)
+    steps = cgutils.alloca_once_value(builder, builder.sub(k, last))
+    with cgutils.for_range(builder, ir.Constant(i64, 2)):
+        now = builder.load(steps)
+        with builder.if_then(builder.icmp_signed(">", now, ir.Constant(i64, 0))):
+            for pointer in rows:
+                for offset in lines:
+                    _prefetch(builder, shift(builder, pointer, offset))
+        builder.store(last, steps)
+        with cgutils.for_range(builder, builder.sdiv(now, unroll)):
+            advance(tile.unroll)
+        with cgutils.for_range(builder, builder.srem(now, unroll)):
+            advance(1)
+
+    def finish(combine):
+        for pointer, row in zip(rows, sums, strict=True):
+            totals = [builder.load(accumulator) for accumulator in row]
+            for v, total in enumerate(interleaved(builder, totals, parts)):
+                at = shift(builder, pointer, v * width)
+                store(builder, combine(at, total), at, size)
+
+    def add_to(at, value):
+        return _add(builder, boolean, load(builder, at, vector, size), value)
+
+    with builder.if_else(accumulate) as (then, otherwise):
+        with then:
+            finish(add_to)
+        with otherwise:
+            finish(lambda at, value: value)
 
 
 def interleaved(builder, totals, parts):

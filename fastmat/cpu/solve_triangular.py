@@ -25,7 +25,7 @@ from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
 from fastmat.cpu.shuffle import tile_side, transpose_tile
-from fastmat.cpu.simd_solve import add_rows
+from fastmat.cpu.simd_tall import add_rows
 from fastmat.cpu.small import is_direct
 from fastmat.cpu.views import as_any, contiguous, in_rows, part
 

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.dtypes import DType
-from fastmat.ops.draws import SEEDS, draw, dtype_of, key_of, place_of
+from fastmat.ops.draws import FLOATING, REAL, SEEDS, draw, dtype_of, key_of, place_of
 from fastmat.ops.statistics import integer, number
 
-REAL = ("float32", "float64")
-FLOATING = (*REAL, "complex64", "complex128")
 _SIGNED = ("int8", "int16", "int32", "int64")
 INTEGERS = ("bool", *_SIGNED, "uint8", "uint16", "uint32", "uint64")
 NUMBERS = (*_SIGNED, "float16", "bfloat16", *FLOATING)

@@ -20,6 +20,7 @@ def register():
         normalization,
         qr_tall,
         random,
+        random_matrices,
         randomized_svd,
         softmax,
         solve_triangular,

@@ -69,7 +69,7 @@ def drawer(kernel, element, dtype, size, out, rng, stream, offset, whole):
         raise errors.TypingError(
             f"size has {ndim} dimensions; inside njit {AXES - pairs} are the most"
         )
-    view, seed_of, stream_of = _drawn(element, pairs), seed(rng), _stream(stream)
+    view, seed_of, stream_of = _drawn(element, pairs), seed_reader(rng), stream_reader(stream)
     place = _place(offset, whole, ndim, pairs)
 
     @inlined
@@ -146,11 +146,11 @@ def _shape(size, out):
         if not isinstance(out, types.Array):
             raise errors.TypingError(f"out is of type {out}; it must be an array")
         return inlined(lambda size, out: out.shape), out.ndim
-    read, ndim = _lengths(size, "size")
+    read, ndim = lengths_of(size, "size")
     return inlined(lambda size, out: read(size)), ndim
 
 
-def _lengths(argument, name):
+def lengths_of(argument, name):
     """A function that makes a shape a tuple, and how many axes it has."""
     negative = f"{name} has a negative length"
     if isinstance(argument, types.Integer):
@@ -227,7 +227,7 @@ def _place(offset, whole, ndim, pairs):
             return steps_of(shape), np.uint64(offset) * np.uint64(factor)
 
         return inlined(from_position)
-    read, axes = _lengths(whole, "whole")
+    read, axes = lengths_of(whole, "whole")
     start = _start(offset, axes)
     if axes != ndim:
         raise errors.TypingError(f"whole has {axes} axes and size {ndim}; they must have the same")
@@ -264,7 +264,7 @@ def _start(offset, axes):
     return inlined(lambda offset: origin)
 
 
-def seed(rng):
+def seed_reader(rng):
     """A function of the seed that `rng` stands for."""
     if not given(rng):
 
@@ -281,7 +281,7 @@ def seed(rng):
     return _not_negative("rng is negative; a seed must be from 0 to 2**64 - 1")
 
 
-def _stream(stream):
+def stream_reader(stream):
     integer_type(stream, "stream")
     return _not_negative("stream is negative; it must be from 0 to 2**64 - 1")
 

@@ -11,7 +11,8 @@ from fastmat.core.dtypes import kernel_name
 from fastmat.core.inline import inlined
 from fastmat.cpu import random as kernels
 from fastmat.ops import random as ops
-from fastmat.ops.random import FLOATING, INTEGERS, NUMBERS, REAL
+from fastmat.ops.draws import FLOATING, REAL
+from fastmat.ops.random import INTEGERS, NUMBERS
 from fastmat.overloads.draws import chosen_dtype, drawer, integer_type, real_number
 from fastmat.overloads.typing import given
 

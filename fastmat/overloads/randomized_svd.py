@@ -15,7 +15,7 @@ from fastmat.cpu.views import as_any
 from fastmat.ops import decompositions, low_rank, range_finder
 from fastmat.ops import randomized_svd as ops
 from fastmat.ops.randomized_svd import Eigenpairs, Factors
-from fastmat.overloads.draws import seed
+from fastmat.overloads.draws import seed_reader
 from fastmat.overloads.groups import constant
 from fastmat.overloads.typing import given, numpy_dtype
 
@@ -177,7 +177,7 @@ def _randomized_svd(
     rng=None,
 ):
     matrix, count, normalizer = _operand(x), _count(n_iter), _normalizer(power_iteration_normalizer)
-    seeded, turned, size_of = seed(rng), _transposes(transpose), _components(n_components)
+    seeded, turned, size_of = seed_reader(rng), _transposes(transpose), _components(n_components)
     ranked, spectral = not given(tol), constant(norm, "norm", str) == "spectral"
     if constant(norm, "norm", str) not in ("fro", "spectral"):
         raise errors.TypingError(f"norm is {norm}; it must be 'fro' or 'spectral'")
@@ -263,7 +263,11 @@ def _transposes(transpose):
 
 @overload(ops.randomized_range, prefer_literal=True)
 def _randomized_range(x, size, n_iter=2, power_iteration_normalizer="auto", rng=None):
-    matrix, normalizer, seeded = _operand(x), _normalizer(power_iteration_normalizer), seed(rng)
+    matrix, normalizer, seeded = (
+        _operand(x),
+        _normalizer(power_iteration_normalizer),
+        seed_reader(rng),
+    )
     _integer(size, "size")
     count = _count(n_iter)
 
@@ -286,7 +290,11 @@ def _randomized_eigh(
     power_iteration_normalizer="auto",
     rng=None,
 ):
-    matrix, normalizer, seeded = _operand(x), _normalizer(power_iteration_normalizer), seed(rng)
+    matrix, normalizer, seeded = (
+        _operand(x),
+        _normalizer(power_iteration_normalizer),
+        seed_reader(rng),
+    )
     count, size_of = _count(n_iter), _components(n_components)
     _integer(getattr(n_oversamples, "value", n_oversamples), "n_oversamples")
 

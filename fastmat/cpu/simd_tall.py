@@ -1,4 +1,4 @@
-"""Substitution for many rows at once, one in each lane, by explicit SIMD."""
+"""Explicit SIMD of tall matrices: tiles of aᴴa, substitution with a row in each lane."""
 
 from llvmlite import ir
 from numba import types
@@ -8,6 +8,8 @@ from numba.extending import intrinsic
 from fastmat.core.mathfn import real
 from fastmat.cpu import blocking
 from fastmat.cpu.simd import (
+    _check_literals,
+    _multiply_tile,
     _terms,
     i8,
     i64,
@@ -17,6 +19,33 @@ from fastmat.cpu.simd import (
     splat,
     store,
 )
+
+
+@intrinsic
+def multiply_shared(
+    typingctx,
+    element,  # dtype of the product, real
+    thirds,
+    vectors,
+    k,
+    a,  # in, address of the first of MR numbers in a row of (k, width)
+    b,  # in, address of the first of NR numbers, aligned, in that row
+    step,  # bytes from row to row
+    c,
+    c_stride,
+    accumulate,
+):
+    """`multiply_tile` of columns of one matrix, rows of which lie side by side."""
+    _check_literals(thirds, vectors)
+    signature = types.void(element, thirds, vectors, *[types.intp] * 6, types.boolean)
+
+    def codegen(context, builder, signature, args):
+        _, _, _, k, a, b, step, *rest = args
+        shape = thirds.literal_value, vectors.literal_value
+        _multiply_tile(context, builder, element.dtype, shape, (k, a, b, *rest), (step, step))
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 @intrinsic
