@@ -264,7 +264,7 @@ def matmul_vjp(cotangent, x1, x2):
 @register_jitable
 def randomized_svd(x):
     found = fm.randomized_svd(x, 5, n_iter=1, rng=1)
-    return joined(found.U, found.S, found.Vh)
+    return joined(found.U, found.S, found.Vh.ravel())
 
 
 @register_jitable

@@ -7,6 +7,7 @@ the same steps in NumPy and SciPy.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,8 @@ def error(case: Case, arrays: Sequence[Array], result: Array, expected: Array) -
 
     Both are random; with some iterations both are near the least error that there is.
     """
+    if not np.isfinite(result).all():
+        return math.inf
     x = arrays[0].astype(np.float64)
     size = float(np.linalg.norm(x))
     rounding = 100 * float(np.finfo(result.dtype).eps)
