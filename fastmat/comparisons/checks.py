@@ -33,7 +33,7 @@ def error(case: Case, arrays: tuple[Array, ...], result: Array, expected: Array)
     if result.shape != expected.shape or result.dtype != expected.dtype:
         return float("inf")
     if tall.has(case):
-        return tall.error(case, arrays, result)
+        return 0.0 if np.array_equal(result, expected) else tall.error(case, arrays, result)
     exact = "transpose" in case.op or case.op in moves.PARAMETERS
     if expected.dtype.kind not in "fc" or exact:
         return 0.0 if np.array_equal(result, expected) else float("inf")
