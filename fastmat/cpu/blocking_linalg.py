@@ -2,6 +2,8 @@
 
 FLOATS = ("float32", "float64", "complex64", "complex128")
 
+GRAM_SUMS = 2**21  # numbers in the partial sums of a Gram matrix, at the most
+GRAM_PIECES = 4  # into how many pieces its rows are split, at the least
 PACKED_BYTES = 2**15  # of rows that a narrow Gram matrix packs: an L1 cache
 PACKED_LEAST = 64  # rows of them, at the least
 STEP_BYTES = 2**19  # of a block of rows in `power_step`: half of a 1 MiB L2 cache

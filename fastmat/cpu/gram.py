@@ -21,7 +21,13 @@ from fastmat.cpu.blocking import (
     tile_cols,
     tile_rows,
 )
-from fastmat.cpu.blocking_linalg import COMBINED_ROWS, PACKED_BYTES, PACKED_LEAST
+from fastmat.cpu.blocking_linalg import (
+    COMBINED_ROWS,
+    GRAM_PIECES,
+    GRAM_SUMS,
+    PACKED_BYTES,
+    PACKED_LEAST,
+)
 from fastmat.cpu.gemm import tiles
 from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
@@ -68,8 +74,9 @@ def gram_of(
     """c = aᴴa for n > 0. Long sums are split into pieces, as in `slender.long_sums`."""
     m, n = a.shape
     steps, piece = depth(a.dtype), max(m, 1)
-    if n * n <= SPLIT_AREA and m > split_depth(a.dtype):
-        piece = max(split_depth(a.dtype), ceil_div(m, SPLIT_PIECES * steps) * steps)
+    most = min(SPLIT_PIECES, GRAM_SUMS // (n * n), m // n)
+    if m > split_depth(a.dtype) and most >= GRAM_PIECES:
+        piece = max(split_depth(a.dtype), ceil_div(m, most * steps) * steps)
     pieces = ceil_div(m, piece)
     if pieces > 1:
         height, width = padded(n, tile_rows(a.dtype)), padded(n, lanes(a.dtype))
@@ -113,11 +120,22 @@ def _piece_triangle(
     a,  # in (m, n)
     c,  # out (n, n), with room for whole tiles
 ):
-    if is_direct(a.dtype):
-        return lambda a, c: call_on_demand(narrow_triangle, a.dtype, (a, c))
-    return lambda a, c: call(
-        triangle, a.dtype, (a, part(c, 0, a.shape[1], 0, a.shape[1]), False, 1)
-    )
+    if not is_direct(a.dtype):
+        return lambda a, c: _piece_of_tiles(a, c)
+
+    def piece(a, c):
+        if a.shape[1] ** 2 <= SPLIT_AREA:
+            call_on_demand(narrow_triangle, a.dtype, (a, c))
+        else:
+            _piece_of_tiles(a, c)
+
+    return piece
+
+
+@inlined
+def _piece_of_tiles(a, c):
+    n = a.shape[1]
+    call(triangle, a.dtype, (a, part(c, 0, n, 0, n), False, 1))
 
 
 @inlined
