@@ -37,13 +37,12 @@ def error(case: Case, arrays: tuple[Array, ...], result: Array, expected: Array)
         return float("inf")
     if draws.has(case):
         return draws.error(case, result, expected)
-    factors = tall.has(case) or decompositions.has(case)
-    if factors and np.array_equal(result, expected):
-        return 0.0
-    if decompositions.has(case):
+    if tall.has(case) or decompositions.has(case):
+        if np.array_equal(result, expected):
+            return 0.0
+        if tall.has(case):
+            return tall.error(case, arrays, result)
         return decompositions.error(case, arrays, result, expected)
-    if tall.has(case):
-        return 0.0 if np.array_equal(result, expected) else tall.error(case, arrays, result)
     exact = "transpose" in case.op or case.op in moves.PARAMETERS
     if expected.dtype.kind not in "fc" or exact:
         return 0.0 if np.array_equal(result, expected) else float("inf")
