@@ -189,7 +189,7 @@ def _solve_rows(args, slot, index):
             _add_rows(a.dtype, j, column, numbers, target)
         numbers_of_column = part(panel, j * row, (j + 1) * row)
         _divide(a.dtype, numbers_of_column, scales[j])
-        if squares.shape[0]:
+        if squares.shape[0] > 0:  # beyond the end of none it is less
             squares[index, j] = _sum_of_squares(contiguous(numbers_of_column))
     _unload(in_rows(panel, n * parts(a.dtype), width), part(x, first, last, 0, n))
 
