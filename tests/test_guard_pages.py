@@ -125,6 +125,33 @@ for at_end, dtype, m, n in itertools.product((True, False), {dtypes}, sizes, siz
     kept.clear()
 """
 
+FACTORS = """
+sizes = [(1, 1), (2, 1), (5, 3), (17, 16), (40, 33), (150, 31), (700, 5), (9000, 2)]
+rng = np.random.default_rng(2)
+for at_end, dtype, (m, n) in itertools.product((True, False), {dtypes}, sizes):
+    plain = rng.standard_normal((m, n)).astype(dtype)
+    lower = np.tril(rng.standard_normal((n, n)) / n + 2 * np.eye(n)).astype(dtype)
+    for turned in (False, True):
+        def closed(x):
+            if turned:
+                return fenced(np.ascontiguousarray(x.T), at_end).T
+            return fenced(x, at_end)
+        a, low = closed(plain), closed(lower)
+        gram = fm.linalg.gram(a, out=fenced(np.zeros((n, n), dtype), at_end))
+        assert np.array_equal(gram, fm.linalg.gram(plain))
+        for found, expected in zip(fm.linalg.qr_tall(a), fm.linalg.qr_tall(plain)):
+            assert np.array_equal(found, expected)
+        fm.linalg.power_step(a, closed(np.ones((n, 3), dtype)))
+        fm.linalg.cholesky(closed(np.asarray(gram) + np.eye(n, dtype=dtype)))
+        out = fenced(np.zeros((n, m), dtype), at_end)
+        fm.linalg.solve_triangular(low, closed(plain.T.copy()), lower=True, out=out)
+        fm.randomized_svd(a, 1, rng=1)
+    for draw in (fm.random.standard_normal, fm.random.rademacher):
+        out = draw(out=fenced(np.zeros((m, n), dtype), at_end), rng=1)
+        assert np.array_equal(out, draw((m, n), dtype=dtype, rng=1))
+    kept.clear()
+"""
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="closes pages as Linux does")
 
 
@@ -163,3 +190,8 @@ def test_attention(dtypes):
 @pytest.mark.parametrize("dtypes", ["i1 i2", "f4 f8", "c16"])
 def test_moves(dtypes):
     assert run(MOVES.format(dtypes=dtypes.split())) == (0, "")
+
+
+@pytest.mark.parametrize("dtypes", ["f4", "f8 c8"])
+def test_factors_and_draws(dtypes):
+    assert run(FACTORS.format(dtypes=dtypes.split())) == (0, "")
