@@ -107,6 +107,18 @@ def deficient(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_is_missing(dtype):
+    """Columns that depend on others but for rounding errors, and some that nearly do."""
+    rng = np.random.default_rng(3)
+    for n in (29, 64, 66):
+        check(np.vander(np.linspace(-1, 1, n), n).astype(dtype))
+    for trial in range(60):
+        n = rng.integers(2, 45)
+        x = rng.integers(-3, 4, (n + trial % 3 * 5, n)) * (rng.random((n + trial % 3 * 5, n)) < 0.3)
+        check(x.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", deficient("f8"))
 def test_rank_deficient(dtype, kind):
     check(deficient(dtype)[kind])

@@ -171,6 +171,21 @@ def test_tolerances(dtype, spectrum):
             assert errors(x, spectral)[1] <= spectral.error.spectral <= 1.01 * tol
 
 
+def test_ranges_that_are_exhausted():
+    """Zero rows, and few rows that are not: what is left of the last block is noise within them."""
+    rng = np.random.default_rng(20)
+    corner = np.zeros((200, 200))
+    corner[:40, :40] = rng.standard_normal((40, 40))
+    sparse = np.where(rng.random((100, 100)) < 0.01, rng.standard_normal((100, 100)), 0)
+    steps = np.diag(np.r_[np.arange(1.0, 41), np.zeros(60)])
+    for x in (corner, sparse, steps, np.diag(np.r_[np.ones(40), np.zeros(24)])):
+        for dtype in ("f4", "f8"):
+            y = x.astype(dtype)
+            found = fm.randomized_svd(y, tol=1e-4, rng=0)
+            assert errors(y, found)[0] <= found.error.frobenius <= 1e-4
+            assert orthonormality(found) <= 100 * EPS[dtype]
+
+
 def test_tolerance_and_rank():
     """The rank is at most the one given; the error tells that the tolerance is not reached."""
     x = matrix(100, 80, 0.9 ** np.arange(80), np.random.default_rng(10))
@@ -240,6 +255,8 @@ def test_sparse_matrices_and_operators(form):
     x = scipy.sparse.random_array(
         (80, 60), density=0.2, rng=np.random.default_rng(14), dtype=np.float64
     )
+    integers = scipy.sparse.linalg.aslinearoperator(np.diag(np.arange(9, 0, -1)))
+    np.testing.assert_allclose(fm.randomized_svd(integers, 2, rng=1).S, [9, 8])
     given = {
         "operator": lambda: scipy.sparse.linalg.aslinearoperator(x.tocsr()),
         "matrix": lambda: scipy.sparse.csr_matrix(x),
@@ -369,6 +386,12 @@ X = np.ones((4, 3))
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_numbers_whose_squares_are_too_large():
+    for options in ({"n_components": 1}, {"tol": 0.1}):
+        with pytest.raises(ValueError, match="too large"):
+            fm.randomized_svd(np.full((50, 50), 1e307), **options)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -25,6 +25,7 @@ from fastmat.cpu.blocking_linalg import (
     FLOATS,
     ORTHOGONAL,
     QR_NOISE,
+    QR_REST,
     QR_ROUNDS,
     QR_SHIFT,
     QR_SHIFTS,
@@ -39,7 +40,7 @@ from fastmat.cpu.scratch import scratch
 from fastmat.cpu.solve_triangular import block_of, solve_right
 from fastmat.cpu.views import as_any
 
-DONE, NOT_FINITE, NOT_FOUND = 0, 1, 2
+DONE, NOT_FINITE, NOT_FOUND, NOT_EXPLAINED = 0, 1, 2, 3
 
 
 def _types(t):
@@ -51,7 +52,7 @@ def qr_tall(
     a,  # in (m, n), m >= n
     q,  # out (m, n)
     r,  # out (n, n)
-    state,  # out (1,): DONE, NOT_FINITE, or NOT_FOUND, which nobody has seen yet
+    state,  # out (1,): DONE, NOT_FINITE, NOT_EXPLAINED: r lacks something; or NOT_FOUND, never seen
 ):
     """a = q r."""
     m, n = a.shape
@@ -73,7 +74,7 @@ def qr_tall(
         source = q
         call(gram_of, a.dtype, (q, gram, threads))
     shifts, tries, blocks = 0, 0, ceil_div(m, block_of(m, a.dtype))
-    squares = scratch((blocks, n), types.float64)
+    squares, replaced = scratch((blocks, n), types.float64), False
     for turn in range(QR_ROUNDS):
         orthogonal = turn > 0 and _distance(gram) <= ORTHOGONAL
         shift = -1.0
@@ -81,7 +82,7 @@ def qr_tall(
             shift = _factor_scaled(gram, lower, shifts < QR_SHIFTS, threads)
         if shift < 0:
             _replace_dependent(gram, lower, q, r, turn, threads)
-            shifts, tries = 0, 0
+            shifts, tries, replaced = 0, 0, True
         else:
             tries += 1
             shifts += shift > 0
@@ -92,11 +93,37 @@ def qr_tall(
             source = q
             if orthogonal:
                 _scale_back(r, powers)
+                if replaced and not _explains(a, q, r, threads):
+                    state[0] = NOT_EXPLAINED
                 return
         call(gram_of, a.dtype, (q, gram, threads))
         if shift >= 0:
             _set_diagonal(gram, squares)
     state[0] = NOT_FOUND
+
+
+@inlined
+def _explains(
+    a,  # in (m, n)
+    q,  # in (m, n)
+    r,  # in (n, n)
+    threads,
+):
+    """Whether q r is a, column by column: noise may have been kept for a column that counts."""
+    (m, n), eps = a.shape, _eps(r)
+    found = as_any(scratch((m, n), a.dtype))
+    call_on_demand(product, a.dtype, (q, r, found, threads))
+    for j in range(n):
+        largest, rest, size = 0.0, 0.0, 0.0
+        for i in range(m):
+            largest = max(largest, np.float64(abs(a[i, j])))
+        for i in range(m):
+            if largest > 0:
+                rest += (np.float64(abs(a[i, j] - found[i, j])) / largest) ** 2
+                size += (np.float64(abs(a[i, j])) / largest) ** 2
+        if rest > (QR_REST * eps) ** 2 * n * size:
+            return False
+    return True
 
 
 @inlined

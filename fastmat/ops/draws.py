@@ -156,7 +156,7 @@ def draw(
     module: str, kernel: str, dtype: DType, place: Place, key: Key, out: Any, *parameters: Any
 ) -> Any:
     """Draw the numbers and deliver them."""
-    destination = None if out is None else check_out(out, place.shape, dtype)
+    destination = None if out is None else np.asarray(check_out(out, place.shape, dtype))
     target = _target(destination, dtype, place)
     if target.size:
         view, steps, first = target.view(_bits(dtype)), place.steps, place.first

@@ -24,8 +24,8 @@ def operand_of(x: Any, name: str = "x") -> Any:
             raise ValueError(f"{name} has shape {x.shape}; it must be a matrix")
         if dtype.name in COMPUTED:
             return x
-        if dtype.kind in "biu" and hasattr(x, "astype"):
-            return x.astype(np.float64)
+        if dtype.kind in "biu":
+            return x.astype(np.float64) if hasattr(x, "astype") else _in_float64(x)
         raise unsupported(name, dtype)
     array = as_array(x, name)
     if array.ndim < 2:
@@ -44,6 +44,14 @@ def _is_operator(x: Any) -> bool:
     if isinstance(x, np.ndarray):
         return False
     return hasattr(x, "rmatmat") or (hasattr(x, "tocsr") and hasattr(x, "nnz"))
+
+
+def _in_float64(x: Any) -> Any:
+    """A linear operator of integers, as one of float64."""
+    from scipy.sparse.linalg import LinearOperator
+
+    products = {name: getattr(x, name) for name in ("matvec", "matmat", "rmatvec", "rmatmat")}
+    return LinearOperator(x.shape, dtype=np.dtype(np.float64), **products)
 
 
 def whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:

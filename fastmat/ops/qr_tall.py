@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmat.core.arrays import like
+from fastmat.core.arrays import Array, like
 from fastmat.ops.factors import floats_of
+from fastmat.ops.matmul import matmul
 
 
 class QR(NamedTuple):
@@ -47,6 +48,8 @@ def qr_tall(a: Any, /) -> QR:
     measured. Where that is not enough, or the Cholesky factorization breaks down, the first
     factorizations are shifted, and there are more of them [2]_. Columns that depend on those before
     them, zero columns say, get columns of Q that are orthogonal to all others and otherwise random.
+    Then Q R is compared with `a`; should anything be missing, LAPACK's Householder factors are
+    taken, whose Q is made orthonormal to rounding in the same way.
 
     ``norm(Q.T @ Q - 1)`` is at most ``10 * eps * sqrt(n)``. Columns may differ in size by any
     factor: they are scaled by powers of 2.
@@ -81,6 +84,29 @@ def qr_tall(a: Any, /) -> QR:
         kernels.qr_tall.entry(array.dtype)(array, q, r, state)
         if state[0] == kernels.NOT_FINITE:
             raise ValueError("a has NaN or infinity in it; qr_tall wants finite numbers")
-        if state[0] == kernels.NOT_FOUND:
-            raise np.linalg.LinAlgError("qr_tall found no orthonormal basis of the columns of a")
+        if state[0] in (kernels.NOT_FOUND, kernels.NOT_EXPLAINED):
+            first, upper = householder(array)
+            kernels.qr_tall.entry(array.dtype)(first, q, r, state)
+            r = signed(q, np.triu(matmul(r, upper)))
     return QR(like(q, a), like(r, a))
+
+
+def householder(a: Array) -> tuple[Array, Array]:
+    """LAPACK's factors, by the library that compiled code calls, too."""
+    from scipy.linalg import qr
+
+    q, r = qr(a, mode="economic", check_finite=False)
+    return np.ascontiguousarray(q), np.ascontiguousarray(r)
+
+
+def signed(q: Array, r: Array) -> Array:
+    """R with a diagonal that is not negative; columns of q are turned as its rows are."""
+    found = r.copy()
+    for j in range(r.shape[0]):
+        size = np.abs(r[j, j])
+        if size > 0:
+            phase = r[j, j] / size
+            q[:, j] *= phase
+            found[j] *= np.conj(phase)
+            found[j, j] = size
+    return found

@@ -22,6 +22,7 @@ NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU}
 SKETCH, PROBES = 0, 1  # streams of random numbers: of the sketch, and of what judges it
 COUNT = 16  # probes
 BLOCK = 32  # columns that a basis grows by
+NOISE = 16.0  # rounding errors of a product with the matrix, relative to it: this times eps
 FAILURE = 1e-3  # probability that an estimate from them is too small
 _LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probability FAILURE
 
@@ -110,7 +111,7 @@ def sketched(
 
 def check_finite(y: Array) -> None:
     """A ValueError where the product of a matrix and normal numbers is not finite."""
-    if not np.all(np.isfinite(y)):
+    if not (np.all(np.isfinite(y)) and math.isfinite(norm(lengths(y)))):
         raise ValueError(
             "x contains NaN or infinity, or numbers whose sums are too large for its dtype"
         )
@@ -140,6 +141,7 @@ def adaptive(
     seen_by_probes = times(a, probes)
     check_finite(seen_by_probes)
     rest, room = seen_by_probes, min(2 * BLOCK, most)
+    noise = NOISE * float(np.finfo(rest.real.dtype).eps) * np.max(lengths(rest))
     q, z = np.empty((m, room), rest.dtype), np.empty((n, room), rest.dtype)
     size, blocks, captured, largest = 0, 0, 0.0, 0.0
     while size < most:
@@ -151,7 +153,15 @@ def adaptive(
             y = normalized(y, normalizer)
             w = normalized(times_adjoint(a, y) - times(seen, times_adjoint(old, y)), normalizer)
             y = times(a, w) - times(old, times_adjoint(seen, w))
-        y = factored(without(old, factored(y)[0]))[0]
+        fresh = above_noise(y, noise)
+        if fresh.shape[1] > 0:
+            y = fresh
+        elif size > 0:
+            break
+        else:  # nothing but zeros: any column will do
+            y = np.ascontiguousarray(factored(y)[0][:, :1])
+        width = y.shape[1]
+        y = factored(without(old, y))[0]
         y = factored(without(old, y))[0]  # twice is enough
         w = times_adjoint(a, y)
         if size + width > q.shape[1]:
@@ -170,6 +180,17 @@ def adaptive(
         elif beyond <= limit * math.hypot(captured, beyond):
             break
     return q[:, :size], z[:, :size], probes, seen_by_probes, blocks
+
+
+def above_noise(y: Array, noise: float) -> Array:
+    """An orthonormal basis of the columns, without those of which the others leave only noise.
+
+    Noise need not point away from the basis so far: where the range of the matrix is exhausted it
+    may lie within, and then nothing would make it orthogonal.
+    """
+    q, r = factored(y)
+    found: Array = q[:, np.flatnonzero(np.abs(np.diag(r)) > noise)]
+    return found
 
 
 def extended(q: Array, size: int, most: int) -> Array:

@@ -4,12 +4,23 @@ import numpy as np
 from numba.extending import overload
 
 from fastmat.core.compile import call_all
-from fastmat.cpu.qr_tall import NOT_FINITE, NOT_FOUND
+from fastmat.cpu.qr_tall import NOT_EXPLAINED, NOT_FINITE, NOT_FOUND
 from fastmat.cpu.qr_tall import qr_tall as kernel
 from fastmat.ops import qr_tall as ops
-from fastmat.ops.qr_tall import QR
+from fastmat.ops.qr_tall import QR, householder, matmul, signed
 from fastmat.overloads.factors import check_ndim, converted, floating
 from fastmat.overloads.typing import as_kernel_reads, numba_dtype
+
+overload(ops.signed)(lambda q, r: signed)
+
+
+@overload(ops.householder)
+def _householder(a):
+    def householder(a):
+        q, r = np.linalg.qr(np.ascontiguousarray(a))
+        return np.ascontiguousarray(q), np.ascontiguousarray(r)
+
+    return householder
 
 
 @overload(ops.qr_tall)
@@ -29,10 +40,10 @@ def _qr_tall(a):
             call_all(kernel, y.dtype, (x, y, z, state))
             if state[0] == NOT_FINITE:
                 raise ValueError("a has NaN or infinity in it; qr_tall wants finite numbers")
-            if state[0] == NOT_FOUND:
-                raise np.linalg.LinAlgError(
-                    "qr_tall found no orthonormal basis of the columns of a"
-                )
+            if state[0] == NOT_FOUND or state[0] == NOT_EXPLAINED:
+                first, upper = householder(read(a))
+                call_all(kernel, y.dtype, (as_kernel_reads(first), y, z, state))
+                r = signed(q, np.triu(np.ascontiguousarray(matmul(r, upper))))
         return QR(q, r)
 
     return qr_tall

@@ -46,6 +46,7 @@ for _function in (
     range_finder.check_finite,
     range_finder.without,
     range_finder.adaptive,
+    range_finder.above_noise,
     range_finder.extended,
     range_finder.lengths,
     range_finder.norm,
