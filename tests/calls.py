@@ -283,14 +283,17 @@ def linalg_gram(a):
     return fm.linalg.gram(a)
 
 
+@register_jitable
 def linalg_power_step(a, q):
     return fm.linalg.power_step(a, q)
 
 
+@register_jitable
 def linalg_cholesky(a):
     return fm.linalg.cholesky(fm.linalg.gram(a))
 
 
+@register_jitable
 def linalg_solve_triangular(a, b):
     one = a.dtype.type(1)
     matrix = a * a.dtype.type(0.001)
@@ -299,6 +302,7 @@ def linalg_solve_triangular(a, b):
     return fm.linalg.solve_triangular(matrix, b)
 
 
+@register_jitable
 def linalg_qr_tall(a):
     q, r = fm.linalg.qr_tall(a)
     return np.concatenate((q, r))

@@ -102,10 +102,11 @@ def householder(a: Array) -> tuple[Array, Array]:
 def signed(q: Array, r: Array) -> Array:
     """R with a diagonal that is not negative; columns of q are turned as its rows are."""
     found = r.copy()
+    least = r.real.dtype.type(np.finfo(r.real.dtype).tiny)
     for j in range(r.shape[0]):
         size = np.abs(r[j, j])
         if size > 0:
-            phase = r[j, j] / size
+            phase = r[j, j] / size if size >= least else (r[j, j] / least) / (size / least)
             q[:, j] *= phase
             found[j] *= np.conj(phase)
             found[j, j] = size
