@@ -11,7 +11,7 @@ from fastmat.ops.qr_tall import QR, householder, matmul, signed
 from fastmat.overloads.factors import check_ndim, converted, floating
 from fastmat.overloads.typing import as_kernel_reads, numba_dtype
 
-overload(ops.signed)(lambda q, r: signed)
+overload(ops.signed, strict=False)(lambda q, r: signed)
 
 
 @overload(ops.householder)
