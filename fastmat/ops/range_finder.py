@@ -22,7 +22,7 @@ NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU}
 SKETCH, PROBES = 0, 1  # streams of random numbers: of the sketch, and of what judges it
 COUNT = 16  # probes
 BLOCK = 32  # columns that a basis grows by
-NOISE = 16.0  # rounding errors of a product with the matrix, relative to it: this times eps
+NOISE = 4.0  # rounding errors of a product with the matrix, relative to it: this times eps
 FAILURE = 1e-3  # probability that an estimate from them is too small
 _LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probability FAILURE
 
