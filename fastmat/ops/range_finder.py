@@ -22,6 +22,7 @@ NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU}
 SKETCH, PROBES = 0, 1  # streams of random numbers: of the sketch, and of what judges it
 COUNT = 16  # probes
 BLOCK = 32  # columns that a basis grows by
+NEW = 0.5  # of a column of length 1, beyond the basis so far: one with less of it is noise
 NOISE = 4.0  # rounding errors of a product with the matrix, relative to it: this times eps
 FAILURE = 1e-3  # probability that an estimate from them is too small
 _LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probability FAILURE
@@ -153,7 +154,7 @@ def adaptive(
             y = normalized(y, normalizer)
             w = normalized(times_adjoint(a, y) - times(seen, times_adjoint(old, y)), normalizer)
             y = times(a, w) - times(old, times_adjoint(seen, w))
-        fresh = above_noise(y, noise)
+        fresh = above_noise(without(old, above_noise(y, noise)), NEW)
         if fresh.shape[1] > 0:
             y = fresh
         elif size > 0:
