@@ -24,7 +24,11 @@ def test_libraries_agree(case):
         result = libraries.output(case, arrays)
         checks.poison(result)
         assert tall.error(case, arrays, result) > 1
-        returned = getattr(libraries, f"{library}_call")(case, arrays, result)()
+        call = getattr(libraries, f"{library}_call")(case, arrays, result)
+        if call is None:
+            assert library == "torch"  # not installed, or without this operation
+            continue
+        returned = call()
         found = returned.numpy() if library == "torch" else result
         assert tall.error(case, arrays, found) <= 1, library
         wrong = found.copy()
