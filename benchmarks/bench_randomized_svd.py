@@ -45,7 +45,7 @@ class Eigenpairs(Comparison):
 class Memory:
     """Peak memory of one decomposition, in bytes beyond the input."""
 
-    params = SHAPES
+    params = (SHAPES,)
     param_names = ("m, n, k",)
     unit = "bytes"
 
