@@ -1,10 +1,7 @@
 """aᴴ(a q) in one pass over a: a block of its rows is used twice while it is in the cache."""
 
-from numba import types
-
 from fastmat.core.compile import call, kernel, reads, writes
-from fastmat.core.inline import inlined
-from fastmat.core.mathfn import narrow, real
+from fastmat.core.mathfn import narrow
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import (
     SERIAL_WORK,
@@ -22,18 +19,12 @@ from fastmat.cpu.blocking_linalg import (
     STEP_ROWS,
     STEP_SHARE,
 )
-from fastmat.cpu.gemm import tiles
 from fastmat.cpu.gram import change_signs, conjugate
 from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
-from fastmat.cpu.simd_tall import multiply_strided
-from fastmat.cpu.views import address, part, transposed
-
-
-def _strided_types(t):
-    scalar, tile = types.Array(real(t), 1, "C"), types.Array(t, 2, "C")
-    return reads(t, 2), types.intp, types.intp, tile, types.boolean, scalar, tile
+from fastmat.cpu.strided import strided_tiles
+from fastmat.cpu.views import part, transposed
 
 
 @kernel(lambda t: (reads(t, 2), reads(t, 2), writes(t, 2)), FLOATS, from_python=True)
@@ -79,43 +70,6 @@ def _pack_columns(args, slot, index):
     call(pack, x.dtype, (columns, width, part(packed, index * size, (index + 1) * size)))
 
 
-@kernel(_strided_types, FLOATS)
-def strided_tiles(
-    a,  # in (m, k)
-    b,  # in, address of panels of columns, one after the other
-    few,  # columns that count
-    c,  # inout (m, n), padded to whole panels
-    accumulate,
-    own,  # scratch (k * parts * MR,)
-    edge,  # scratch (MR, NR)
-):
-    """c (+)= a @ b, where a is not packed: it is read where it lies, once for all panels."""
-    (m, k), rows, cols = a.shape, tile_rows(a.dtype), tile_cols(a.dtype)
-    panel = k * cols * parts(a.dtype) * own.itemsize
-    whole = m // rows * rows
-    for i in range(0, whole, rows):
-        at = address(a, i, 0)
-        for j in range(0, few, cols):
-            right, target = b + j // cols * panel, address(c, i, j)
-            narrow = 2 * (few - j) <= cols
-            _tile(a.dtype, narrow, k, at, a.strides, right, target, c.strides[0], accumulate)
-    if whole < m:
-        call(pack, a.dtype, (part(a, whole, m, 0, k), rows, own))
-        for j in range(0, few, cols):
-            target = part(c, whole, m, j, j + cols)
-            right = b + j // cols * panel
-            call(tiles, a.dtype, (k, own.ctypes.data, right, target, accumulate, edge))
-
-
-@inlined
-def _tile(element, narrow, k, a, a_strides, b, c, c_stride, accumulate):
-    row, step = a_strides
-    if narrow:
-        multiply_strided(element, 1, k, a, row, step, b, c, c_stride, accumulate)
-    else:
-        multiply_strided(element, 2, k, a, row, step, b, c, c_stride, accumulate)
-
-
 @task
 def _piece(args, slot, index):
     a, few, q_packed, sums, piece, height, own, between, again, edges = args
@@ -128,7 +82,8 @@ def _piece(args, slot, index):
             k = min(depth(a.dtype), n - p)
             source = part(a, r0, r1, p, p + k)
             right = q_packed.ctypes.data + p * across * parts(a.dtype) * size
-            args = source, right, few, between[slot], p > 0, own[slot], edges[slot]
+            target = part(between[slot], 0, r1 - r0, 0, few)
+            args = source, right, target, True, p > 0, own[slot], edges[slot]
             call(strided_tiles, a.dtype, args)
         k = r1 - r0
         for j in range(0, few, cols):
@@ -138,7 +93,8 @@ def _piece(args, slot, index):
             call(pack, a.dtype, (columns, cols, target))
             change_signs(a.dtype, target, cols, False, True)
         source, right = part(transposed(a), 0, n, r0, r1), again[slot].ctypes.data
-        args = source, right, few, sums[index], r0 > first, own[slot], edges[slot]
+        target = part(sums[index], 0, n, 0, few)
+        args = source, right, target, True, r0 > first, own[slot], edges[slot]
         call(strided_tiles, a.dtype, args)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmat.core.arrays import as_array
 from fastmat.core.dtypes import unsupported
-from fastmat.ops.range_finder import NORMALIZERS, QR
+from fastmat.ops.range_finder import AUTO, NORMALIZERS, QR
 
 COMPUTED = ("float32", "float64", "complex64", "complex128")
 FEW = 0.1  # of the smaller side: scikit-learn iterates more for fewer components
@@ -77,16 +77,15 @@ def iterations(n_iter: Any, components: int | None, smaller: int) -> int:
     return whole_number(n_iter, "n_iter", 0)
 
 
-def normalizer_of(name: Any) -> int:
-    """The normalizer of this name; "auto" is QR."""
-    if name == "auto":
-        return QR
+def normalizer_of(name: Any, a: Any) -> int:
+    """The normalizer of this name; of what is no array "auto" is QR."""
     if not isinstance(name, str) or name not in NORMALIZERS:
         raise ValueError(
-            f"power_iteration_normalizer is {name!r}; it must be one of 'auto', "
+            f"power_iteration_normalizer is {name!r}; it must be one of "
             + ", ".join(map(repr, NORMALIZERS))
         )
-    return NORMALIZERS[name]
+    found = NORMALIZERS[name]
+    return QR if found == AUTO and not isinstance(a, np.ndarray) else found
 
 
 def transposes(transpose: Any, m: int, n: int) -> bool:

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array
+from fastmat.ops.gram import gram, power_step
 from fastmat.ops.matmul import matmul
 from fastmat.ops.qr_tall import qr_tall
 from fastmat.ops.random import standard_normal
+from fastmat.ops.statistics import entry_of
 
-NONE, QR, LU = range(3)  # how a block is normalized between two products
-NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU}
+NONE, QR, LU, AUTO = range(4)  # how a block is normalized between two products
+NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU, "auto": AUTO}
 
 SKETCH, PROBES = 0, 1  # streams of random numbers: of the sketch, and of what judges it
 COUNT = 16  # probes
@@ -25,6 +27,8 @@ BLOCK = 32  # columns that a basis grows by
 NEW = 0.5  # of a column of length 1, beyond the basis so far: one with less of it is noise
 NOISE = 4.0  # rounding errors of a product with the matrix, relative to it: this times eps
 FAILURE = 1e-3  # probability that an estimate from them is too small
+SAFE = 100.0  # squared singular values, relative to the largest, that outweigh this times eps
+GRAM_SHARE = 2.5  # columns of a matrix, per iteration and column of the sketch, for a Gram matrix
 _LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probability FAILURE
 
 
@@ -57,12 +61,12 @@ def factored(y: Array) -> tuple[Array, Array]:
 
 def normalized(y: Array, normalizer: int) -> Array:
     """A matrix with the columns' span of another, well enough conditioned for a product."""
-    if normalizer == QR:
-        found: Array = factored(y)[0]
-        return found
     if normalizer == LU:
         return unit_lower(y)
-    return scaled(y)
+    if normalizer == NONE:
+        return scaled(y)
+    found: Array = factored(y)[0]
+    return found
 
 
 def unit_lower(y: Array) -> Array:
@@ -92,27 +96,64 @@ def random_block(a: Any, size: int, seed: Any, stream: int) -> Array:
 
 def sketched(
     a: Any, size: int, n_iter: int, normalizer: int, seed: Any
-) -> tuple[Array, Array, Array]:
-    """An orthonormal basis of about the range of a matrix, probes, and the matrix times them.
+) -> tuple[Array, Array, Array, int]:
+    """A basis of about the range of a matrix, probes, the matrix times them, passes over it.
 
     Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53(2), 2011,
     algorithm 4.4. The probes are other random numbers than those that the basis is made of, and
-    share the first pass over the matrix with them.
+    share a pass over the matrix with them.
     """
+    w = random_block(a, size, seed, SKETCH)
+    passes = 1
+    if normalizer == AUTO:
+        w, n_iter, passes = squared_steps(a, w, n_iter)
     probes = random_block(a, COUNT, seed, PROBES)
-    y = times(a, np.concatenate((random_block(a, size, seed, SKETCH), probes), axis=1))
-    check_finite(y)
-    seen = np.ascontiguousarray(y[:, size:])
-    y = np.ascontiguousarray(y[:, :size])
+    products = times(a, np.concatenate((w, probes), axis=1))
+    check_finite(products)
+    y = products[:, :size]
     for _ in range(n_iter):
         z = times_adjoint(a, normalized(y, normalizer))
         y = times(a, normalized(z, normalizer))
-    return factored(y)[0], probes, seen
+    return factored(y)[0], probes, products[:, size:], passes + 2 * n_iter
+
+
+def squared_steps(a: Array, w: Array, n_iter: int) -> tuple[Array, int, int]:
+    """Power iterations in one pass each, or in one for all: with the square of a matrix.
+
+    It loses what is smaller than the square root of the precision. Where that might be part of the
+    sketch, nothing is done. Returns the columns to go on with, the iterations that are left, and
+    how many passes over the matrix have been made, with that which comes next.
+    """
+    few = a.shape[1] <= GRAM_SHARE * n_iter * w.shape[1]
+    square = squared(a) if few else a[:0]
+    least = SAFE * float(np.finfo(w.real.dtype).eps)
+    q = w
+    for step in range(n_iter):
+        z = times(square, q) if few else squared_times(a, q)
+        if not math.isfinite(norm(lengths(z))):
+            return w, n_iter, 2 + (0 if few else step)
+        q, r = factored(z)
+        sizes = np.abs(np.diag(r))
+        if not np.min(sizes) > least * np.max(sizes):
+            return w, n_iter, 2 + (0 if few else step)
+    return q, 0, 1 + (1 if few else n_iter)
+
+
+def squared(a: Array) -> Array:
+    """The adjoint of a matrix times itself."""
+    found: Array = gram(a)
+    return found
+
+
+def squared_times(a: Array, q: Array) -> Array:
+    """The adjoint of a matrix times the matrix times q, in one pass over it."""
+    found: Array = power_step(a, q)
+    return found
 
 
 def check_finite(y: Array) -> None:
     """A ValueError where the product of a matrix and normal numbers is not finite."""
-    if not (np.all(np.isfinite(y)) and math.isfinite(norm(lengths(y)))):
+    if not math.isfinite(norm(lengths(y))):
         raise ValueError(
             "x contains NaN or infinity, or numbers whose sums are too large for its dtype"
         )
@@ -208,10 +249,14 @@ def rounding(y: Array, size: int) -> float:
 
 def lengths(w: Array) -> Array:
     """The length of each column, in float64."""
-    sizes = np.abs(w).astype(np.float64)
-    largest = max(np.max(sizes), np.finfo(np.float64).tiny)  # squares may not overflow
-    found: Array = largest * np.sqrt(np.sum((sizes / largest) ** 2, axis=0))
+    found = np.empty(w.shape[1])
+    column_lengths(w, found)
     return found
+
+
+def column_lengths(w: Array, found: Array) -> None:
+    """Find the length of each column, without overflow; NaN where there is NaN or infinity."""
+    entry_of("randomized_svd", "column_lengths", w.dtype)(w, found)
 
 
 def norm(numbers: Array) -> float:

@@ -10,7 +10,7 @@ from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call_all
-from fastmat.cpu.randomized_svd import flip_signs
+from fastmat.cpu.randomized_svd import column_lengths, flip_signs
 from fastmat.cpu.views import as_any
 from fastmat.ops import decompositions, low_rank, range_finder
 from fastmat.ops import randomized_svd as ops
@@ -20,6 +20,7 @@ from fastmat.overloads.groups import constant
 from fastmat.overloads.typing import given, numpy_dtype
 
 _matmul, _qr_tall = range_finder.matmul, range_finder.qr_tall
+_gram, _power_step = range_finder.gram, range_finder.power_step
 
 
 @njit
@@ -43,6 +44,7 @@ for _function in (
     range_finder.scaled,
     range_finder.random_block,
     range_finder.sketched,
+    range_finder.squared_steps,
     range_finder.check_finite,
     range_finder.without,
     range_finder.adaptive,
@@ -53,7 +55,7 @@ for _function in (
     range_finder.rounding,
     range_finder.bounds,
     decompositions.adjoint,
-    decompositions.svd_by,
+    decompositions.of_adjoint,
     decompositions.of_rank,
     decompositions.within,
     decompositions.beyond,
@@ -78,6 +80,21 @@ def _times_adjoint(a, y):
 @overload(range_finder.factored)
 def _factored_once(y):
     return lambda y: _factored(as_any(y))
+
+
+@overload(range_finder.squared)
+def _squared(a):
+    return lambda a: _gram(as_any(a))
+
+
+@overload(range_finder.squared_times)
+def _squared_times(a, q):
+    return lambda a, q: _power_step(as_any(a), as_any(q))
+
+
+@overload(range_finder.column_lengths)
+def _column_lengths(w, found):
+    return lambda w, found: call_all(column_lengths, w.dtype, (w, found))
 
 
 @overload(range_finder.unit_lower)
@@ -144,7 +161,8 @@ def _count(n_iter):
 def _normalizer(name):
     """The number of a normalizer that is a constant."""
     try:
-        return low_rank.normalizer_of(constant(name, "power_iteration_normalizer", str))
+        name = constant(name, "power_iteration_normalizer", str)
+        return low_rank.normalizer_of(name, np.empty(0))
     except ValueError as error:
         raise errors.TypingError(str(error)) from None
 
@@ -190,15 +208,15 @@ def _randomized_svd(
     @njit
     def of_rank(a, kept, extra, tol, n_iter, seed):
         size = min(kept + extra, a.shape[0], a.shape[1])
-        u, s, vh, _ = decompositions.of_rank(a, size, n_iter, normalizer, seed)
-        return u, s, vh, kept
+        u, s, vh, _, _ = decompositions.of_rank(a, kept, size, n_iter, normalizer, seed)
+        return u, s, vh
 
     @njit
     def within(a, kept, extra, tol, n_iter, seed):
         if not 0 < tol < 1:
             raise ValueError("tol must lie between 0 and 1, both excluded")
-        u, s, vh, rest, _ = decompositions.within(a, kept, tol, spectral, n_iter, normalizer, seed)
-        return u, s, vh, decompositions.rank_within(s, tol, spectral, rest)
+        u, s, vh, _, _ = decompositions.within(a, kept, tol, spectral, n_iter, normalizer, seed)
+        return u, s, vh
 
     factorized = of_rank if ranked else within
 
@@ -222,12 +240,12 @@ def _randomized_svd(
         iterations = count(n_iter, kept, smaller, auto)
         transposed = turned(transpose, a.shape)
         b = as_any(a.T) if transposed else a
-        u, s, vh, rank = factorized(b, kept, n_oversamples, tol, iterations, seeded(rng))
+        u, s, vh = factorized(b, kept, n_oversamples, tol, iterations, seeded(rng))
         if transposed:
-            left, right = _flipped(vh.T[:, :rank], u.T[:rank], flip_sign)
+            left, right = _flipped(vh.T, u.T, flip_sign)
         else:
-            left, right = _flipped(u[:, :rank], vh[:rank], flip_sign)
-        return Factors(left, s[:rank].copy(), right)
+            left, right = _flipped(u, vh, flip_sign)
+        return Factors(left, s[: left.shape[1]].copy(), right)
 
     return randomized_svd
 
