@@ -30,23 +30,20 @@ _LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probabilit
 
 def times(a: Any, q: Array) -> Array:
     """``a @ q``, of an array or a linear operator."""
-    if isinstance(a, np.ndarray):
-        product: Array = matmul(a, q)
-        return product
-    return np.asarray(a.matmat(q) if hasattr(a, "matmat") else a @ q).astype(q.dtype, copy=False)
+    product: Array = matmul(a, q) if isinstance(a, np.ndarray) else a.times(q)
+    return product
 
 
 def times_adjoint(a: Any, y: Array) -> Array:
     """The adjoint of ``a`` times ``y``, of an array or a linear operator."""
-    if isinstance(a, np.ndarray):
-        if a.dtype.kind != "c":
-            product: Array = matmul(a.T, y)
-            return product
-        product = matmul(a.T, y.conj())
-        return np.conj(product, out=product)
-    if hasattr(a, "rmatmat"):
-        return np.asarray(a.rmatmat(y)).astype(y.dtype, copy=False)
-    return np.asarray(a.T.conj() @ y).astype(y.dtype, copy=False)
+    if not isinstance(a, np.ndarray):
+        found: Array = a.times_adjoint(y)
+        return found
+    if a.dtype.kind != "c":
+        product: Array = matmul(a.T, y)
+        return product
+    product = matmul(a.T, y.conj())
+    return np.conj(product, out=product)
 
 
 def factored(y: Array) -> tuple[Array, Array]:
