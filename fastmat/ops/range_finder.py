@@ -1,7 +1,7 @@
 """What randomized factorizations share: products with a matrix and its adjoint, and its range.
 
 The functions here are Python's and compiled code's at once: `overloads` compiles those that take
-arrays. They call public operations only.
+arrays. They call public operations, and functions that `overloads` has in another way.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from fastmat.core.arrays import Array
 from fastmat.ops.matmul import matmul
 from fastmat.ops.qr_tall import qr_tall
 from fastmat.ops.random import standard_normal
+from fastmat.ops.statistics import entry_of
 
 NONE, QR, LU = range(3)  # how a block is normalized between two products
 NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU}
@@ -109,7 +110,7 @@ def sketched(
 
 def check_finite(y: Array) -> None:
     """A ValueError where the product of a matrix and normal numbers is not finite."""
-    if not (np.all(np.isfinite(y)) and math.isfinite(norm(lengths(y)))):
+    if not math.isfinite(norm(lengths(y))):
         raise ValueError(
             "x contains NaN or infinity, or numbers whose sums are too large for its dtype"
         )
@@ -204,10 +205,9 @@ def rounding(y: Array, size: int) -> float:
 
 
 def lengths(w: Array) -> Array:
-    """The length of each column, in float64."""
-    sizes = np.abs(w).astype(np.float64)
-    largest = max(np.max(sizes), np.finfo(np.float64).tiny)  # squares may not overflow
-    found: Array = largest * np.sqrt(np.sum((sizes / largest) ** 2, axis=0))
+    """The length of each column, in float64; not finite where a number of it is not."""
+    found = np.empty(w.shape[1])
+    entry_of("randomized_svd", "column_lengths", w.dtype)(w, found)
     return found
 
 

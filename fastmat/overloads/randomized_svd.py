@@ -10,7 +10,7 @@ from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call_all
-from fastmat.cpu.randomized_svd import flip_signs
+from fastmat.cpu.randomized_svd import column_lengths, flip_signs
 from fastmat.cpu.views import as_any
 from fastmat.ops import decompositions, low_rank, range_finder
 from fastmat.ops import randomized_svd as ops
@@ -48,7 +48,6 @@ for _function in (
     range_finder.adaptive,
     range_finder.above_noise,
     range_finder.extended,
-    range_finder.lengths,
     range_finder.norm,
     range_finder.rounding,
     range_finder.bounds,
@@ -78,6 +77,16 @@ def _times_adjoint(a, y):
 @overload(range_finder.factored)
 def _factored_once(y):
     return lambda y: _factored(as_any(y))
+
+
+@overload(range_finder.lengths)
+def _lengths(w):
+    def lengths(w):
+        found = np.empty(w.shape[1])
+        call_all(column_lengths, w.dtype, (w, found))
+        return found
+
+    return lengths
 
 
 @overload(range_finder.unit_lower)
