@@ -66,8 +66,10 @@ class Operator:
         multiply: Callable[[Array], Any] = getattr(self._of, method)
         try:
             found = np.asarray(multiply(np.array(block, order="C")))
-        except NotImplementedError as error:
+        except (NotImplementedError, TypeError) as error:
             vector = method.replace("matmat", "matvec")
+            if not isinstance(error, NotImplementedError) and self._has(vector):
+                raise
             raise TypeError(
                 f"{self._name} ({kind}) has neither {method} nor {vector}; it must have one of them"
             ) from error
@@ -83,3 +85,15 @@ class Operator:
                 f"return {self.dtype}, as it is given"
             )
         return np.array(found, self.dtype, order="C")
+
+    def _has(self, vector: str) -> bool:
+        """Whether it can be multiplied with a vector.
+
+        Where it cannot, SciPy's products with blocks are a call of None.
+        """
+        zeros = np.zeros(self._of.shape[vector == "matvec"], self.dtype)
+        try:
+            getattr(self._of, vector)(zeros)
+        except NotImplementedError:
+            return False
+        return True
