@@ -72,7 +72,7 @@ class SparseMemory:
 class Memory:
     """Peak memory of one decomposition, in bytes beyond the input."""
 
-    params = SHAPES
+    params = (SHAPES,)
     param_names = ("m, n, k",)
     unit = "bytes"
 

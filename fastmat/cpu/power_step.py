@@ -1,11 +1,13 @@
 """aᴴ(a q) in one pass over a: a block of its rows is used twice while it is in the cache."""
 
+from numba import types
+
 from fastmat.core.compile import call, kernel, reads, writes
 from fastmat.core.inline import inlined
+from fastmat.core.mathfn import narrow, real
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import (
     SERIAL_WORK,
-    block_rows,
     ceil_div,
     depth,
     parts,
@@ -17,14 +19,21 @@ from fastmat.cpu.blocking_linalg import (
     FLOATS,
     STEP_BYTES,
     STEP_PIECES,
+    STEP_ROWS,
     STEP_SHARE,
 )
 from fastmat.cpu.gemm import tiles
-from fastmat.cpu.gram import change_signs
+from fastmat.cpu.gram import change_signs, conjugate
 from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
-from fastmat.cpu.views import part, transposed
+from fastmat.cpu.simd_tall import multiply_strided
+from fastmat.cpu.views import address, part, transposed
+
+
+def _strided_types(t):
+    scalar, tile = types.Array(real(t), 1, "C"), types.Array(t, 2, "C")
+    return reads(t, 2), types.intp, types.intp, tile, types.boolean, scalar, tile
 
 
 @kernel(lambda t: (reads(t, 2), reads(t, 2), writes(t, 2)), FLOATS, from_python=True)
@@ -39,7 +48,7 @@ def power_step(
         return
     threads = num_threads() if m * n * few > SERIAL_WORK else 1
     rows, cols, scalar = tile_rows(a.dtype), tile_cols(a.dtype), scalar_dtype(a.dtype)
-    height = min(max(1, STEP_BYTES // (n * a.itemsize * rows)) * rows, block_rows(a.dtype))
+    height = min(max(1, STEP_BYTES // (n * a.itemsize * rows)) * rows, STEP_ROWS)
     blocks = ceil_div(m, height)
     pieces = max(1, min(STEP_PIECES, blocks, m // (STEP_SHARE * few)))
     piece = ceil_div(blocks, pieces) * height
@@ -52,7 +61,7 @@ def power_step(
         target = part(q_packed, at, at + across * steps.shape[0] * parts(a.dtype))
         parallel_for(_pack_columns, ceil_div(few, cols), threads, (steps, cols, target))
     sums = scratch((max(1, pieces), n, across), a.dtype)
-    size = max(height * min(depth(a.dtype), n), rows * height) * parts(a.dtype)
+    size = max(min(depth(a.dtype), n), height) * rows * parts(a.dtype)
     own = scratch((threads, size), scalar)
     between = scratch((threads, height, across), a.dtype)
     again = scratch((threads, height * across * parts(a.dtype)), scalar)
@@ -70,46 +79,67 @@ def _pack_columns(args, slot, index):
     call(pack, x.dtype, (columns, width, part(packed, index * size, (index + 1) * size)))
 
 
+@kernel(_strided_types, FLOATS)
+def strided_tiles(
+    a,  # in (m, k)
+    b,  # in, address of panels of columns, one after the other
+    few,  # columns that count
+    c,  # inout (m, n), padded to whole panels
+    accumulate,
+    own,  # scratch (k * parts * MR,)
+    edge,  # scratch (MR, NR)
+):
+    """c (+)= a @ b, where a is not packed: it is read where it lies, once for all panels."""
+    (m, k), rows, cols = a.shape, tile_rows(a.dtype), tile_cols(a.dtype)
+    panel = k * cols * parts(a.dtype) * own.itemsize
+    whole = m // rows * rows
+    for i in range(0, whole, rows):
+        at = address(a, i, 0)
+        for j in range(0, few, cols):
+            right, target = b + j // cols * panel, address(c, i, j)
+            narrow = 2 * (few - j) <= cols
+            _tile(a.dtype, narrow, k, at, a.strides, right, target, c.strides[0], accumulate)
+    if whole < m:
+        call(pack, a.dtype, (part(a, whole, m, 0, k), rows, own))
+        for j in range(0, few, cols):
+            target = part(c, whole, m, j, j + cols)
+            right = b + j // cols * panel
+            call(tiles, a.dtype, (k, own.ctypes.data, right, target, accumulate, edge))
+
+
 @inlined
-def _end(j, few, cols):
-    """Last column of a panel in sums that are padded: a whole panel needs no merging."""
-    return few if 2 * (few - j) <= cols else j + cols
+def _tile(element, narrow, k, a, a_strides, b, c, c_stride, accumulate):
+    row, step = a_strides
+    if narrow:
+        multiply_strided(element, 1, k, a, row, step, b, c, c_stride, accumulate)
+    else:
+        multiply_strided(element, 2, k, a, row, step, b, c, c_stride, accumulate)
 
 
 @task
 def _piece(args, slot, index):
     a, few, q_packed, sums, piece, height, own, between, again, edges = args
-    (m, n), cols, rows = a.shape, tile_cols(a.dtype), tile_rows(a.dtype)
+    (m, n), cols = a.shape, tile_cols(a.dtype)
     first, last = index * piece, min((index + 1) * piece, m)
-    size, across, left = own.itemsize, sums.shape[2], own[slot].ctypes.data
+    size, across = own.itemsize, sums.shape[2]
     for r0 in range(first, last, height):
         r1 = min(r0 + height, last)
         for p in range(0, n, depth(a.dtype)):
             k = min(depth(a.dtype), n - p)
-            panel = k * rows * parts(a.dtype)
-            for i in range(r0, r1, rows):
-                at = (i - r0) // rows * panel
-                source = part(a, i, min(i + rows, r1), p, p + k)
-                call(pack, a.dtype, (source, rows, part(own[slot], at, at + panel)))
-            for j in range(0, few, cols):
-                right = q_packed.ctypes.data + (p * across + j * k) * parts(a.dtype) * size
-                target = part(between[slot], 0, r1 - r0, j, _end(j, few, cols))
-                call(tiles, a.dtype, (k, left, right, target, p > 0, edges[slot]))
+            source = part(a, r0, r1, p, p + k)
+            right = q_packed.ctypes.data + p * across * parts(a.dtype) * size
+            args = source, right, few, between[slot], p > 0, own[slot], edges[slot]
+            call(strided_tiles, a.dtype, args)
         k = r1 - r0
         for j in range(0, few, cols):
             at = j * k * parts(a.dtype)
             columns = part(transposed(between[slot]), j, min(j + cols, few), 0, k)
             target = part(again[slot], at, at + k * cols * parts(a.dtype))
             call(pack, a.dtype, (columns, cols, target))
-        panel = part(own[slot], 0, k * rows * parts(a.dtype))
-        for i in range(0, n, rows):
-            source = part(transposed(a), i, min(i + rows, n), r0, r1)
-            call(pack, a.dtype, (source, rows, panel))
-            change_signs(a.dtype, panel, rows, False, True)
-            for j in range(0, few, cols):
-                right = again[slot].ctypes.data + j * k * parts(a.dtype) * size
-                target = part(sums[index], i, min(i + rows, n), j, _end(j, few, cols))
-                call(tiles, a.dtype, (k, left, right, target, r0 > first, edges[slot]))
+            change_signs(a.dtype, target, cols, False, True)
+        source, right = part(transposed(a), 0, n, r0, r1), again[slot].ctypes.data
+        args = source, right, few, sums[index], r0 > first, own[slot], edges[slot]
+        call(strided_tiles, a.dtype, args)
 
 
 @task
@@ -117,10 +147,7 @@ def _add_up(args, slot, index):
     sums, pieces, w = args
     for i in range(index * COMBINED_ROWS, min((index + 1) * COMBINED_ROWS, w.shape[0])):
         for j in range(w.shape[1]):
-            if pieces:
-                w[i, j] = sums[0, i, j]
-            else:
-                w[i, j] = 0
-        for q in range(1, pieces):
-            for j in range(w.shape[1]):
-                w[i, j] += sums[q, i, j]
+            total = sums[0, i, j] if pieces else narrow(0, w.dtype)
+            for q in range(1, pieces):
+                total += sums[q, i, j]
+            w[i, j] = conjugate(total)

@@ -101,8 +101,11 @@ def _check_literals(thirds, vectors):
             raise errors.RequireLiteralValue("thirds and vectors must be constants")
 
 
-def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
-    """The code of a tile: thirds of its rows, vectors of its columns, steps of both panels."""
+def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes, offsets=None):
+    """The code of a tile: thirds of its rows, vectors of its columns, steps of both panels.
+
+    `offsets` say where the parts of a number in each row of a lie, if a is not packed.
+    """
     tile = blocking.tile(dtype)
     height, across = tile.rows * shape[0] // 3, min(shape[1], tile.vectors)
     k, a, b, c, c_stride, accumulate = args
@@ -113,6 +116,8 @@ def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
     vector = ir.VectorType(lane, tile.lanes)
     width = tile.lanes * size
     parts = tile.parts
+    if offsets is None:
+        offsets = [[(p * tile.rows + r) * size for p in range(parts)] for r in range(height)]
 
     a_at = cgutils.alloca_once_value(builder, builder.inttoptr(a, i8.as_pointer()))
     b_at = cgutils.alloca_once_value(builder, builder.inttoptr(b, i8.as_pointer()))
@@ -135,8 +140,8 @@ def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
         ]
         for r, row in enumerate(sums):
             scalars = [
-                load(builder, shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size)
-                for p in range(parts)
+                load(builder, shift(builder, a_pointer, offset), lane, size)
+                for offset in offsets[r]
             ]
             spread = [splat(builder, scalar, tile.lanes) for scalar in scalars]
             for x, y, accumulator in _terms(builder, spread, columns, row, across):

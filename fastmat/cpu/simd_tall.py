@@ -49,6 +49,44 @@ def multiply_shared(
 
 
 @intrinsic
+def multiply_strided(
+    typingctx,
+    element,  # dtype of the product: float or complex
+    vectors,  # in the source of the caller
+    k,
+    a,  # in, address of (MR, k) numbers of any strides
+    a_row,  # bytes from row to row
+    a_step,  # bytes from column to column
+    b,  # in, address of a panel (k, parts, NR) of real scalars
+    c,  # inout, address of (MR, NR) numbers, columns side by side
+    c_stride,
+    accumulate,
+):
+    """`multiply_tile`, all of its rows, of numbers that are read where they lie."""
+    if not isinstance(vectors, types.IntegerLiteral):
+        raise errors.RequireLiteralValue("vectors must be a constant")
+    tile = blocking.tile(element.dtype)
+    signature = types.void(element, vectors, *[types.intp] * 7, types.boolean)
+
+    def codegen(context, builder, signature, args):
+        _, _, k, a, a_row, a_step, *rest = args
+        size = context.get_abi_sizeof(context.get_data_type(real(element.dtype)))
+        offsets = []
+        for row in range(tile.rows):
+            first = builder.mul(a_row, ir.Constant(i64, row))
+            offsets.append(
+                [builder.add(first, ir.Constant(i64, p * size)) for p in range(tile.parts)]
+            )
+        steps = a_step, ir.Constant(i64, tile.parts * tile.cols * size)
+        shape = 3, vectors.literal_value
+        args = k, a, *rest
+        _multiply_tile(context, builder, element.dtype, shape, args, steps, offsets)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
 def add_rows(
     typingctx,
     element,  # dtype of the numbers: float or complex
