@@ -89,10 +89,10 @@ def test_passes():
     assert fm.randomized_svd(x, 5, n_iter=3, rng=0).n_passes == 2 + 3  # power_step
     assert fm.randomized_svd(x[:, :100], 5, n_iter=3, rng=0).n_passes == 2 + 1  # gram
     steep = x * 1e-3 ** np.arange(250)
-    for matrix, wasted in (steep, 1), (steep[:, :100], 1):
-        found = fm.randomized_svd(matrix, 5, n_iter=3, rng=0)
+    for a, wasted in (steep, 1), (steep[:, :100], 1):
+        found = fm.randomized_svd(a, 5, n_iter=3, rng=0)
         assert found.n_passes == 2 + 2 * 3 + wasted
-        exact = fm.randomized_svd(matrix, 5, n_iter=3, power_iteration_normalizer="QR", rng=0)
+        exact = fm.randomized_svd(a, 5, n_iter=3, power_iteration_normalizer="QR", rng=0)
         assert [bits(part) for part in found] == [bits(part) for part in exact]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastmat
+from fastmat.comparisons import sparse
 
 if TYPE_CHECKING:
     from fastmat.comparisons.cases import Case
@@ -45,6 +46,7 @@ ROWS = (
     row("randomized_svd", "float32", 1000, 1000, 20, 4, quick=True),
     row("randomized_range", "float32", 4000, 4000, 60, 2),
     row("randomized_eigh", "float32", 2000, 2000, 20, 4),
+    *sparse.ROWS,
 )
 
 
@@ -62,6 +64,8 @@ def operands(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
 
 def output(case: Case, arrays: tuple[Array, ...]) -> Array:
     """An output for all factors, one after another."""
+    if sparse.has(case):
+        return sparse.output(case)
     (m, n), k = arrays[0].shape, _options(case)[0]
     size = {"randomized_range": m * k, "randomized_eigh": (1 + n) * k}.get(case.op, (m + 1 + n) * k)
     return np.empty(size, case.dtype)
@@ -69,6 +73,8 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
 
 def operations(case: Case) -> float:
     """Additions and multiplications of the products with the matrix alone."""
+    if sparse.has(case):
+        return sparse.operations(case)
     (m, n), (k, n_iter) = case.shapes[0], _options(case)
     passes = 2 * n_iter + (1 if case.op == "randomized_range" else 2)
     columns = k if case.op == "randomized_range" else k + _OVERSAMPLES
@@ -77,6 +83,8 @@ def operations(case: Case) -> float:
 
 def fastmat_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
     """fastmat's way."""
+    if sparse.has(case):
+        return sparse.fastmat_call(case, arrays, out)
     k, n_iter = _options(case)
     function = getattr(fastmat, case.op)
     return partial(_store, partial(function, arrays[0], k, n_iter=n_iter, rng=_SEED), out)
@@ -84,6 +92,8 @@ def fastmat_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
 
 def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
     """NumPy's way, or scikit-learn's."""
+    if sparse.has(case):
+        return sparse.numpy_call(case, arrays, out)
     k, n_iter = _options(case)
     if case.op == "randomized_svd" and importlib.util.find_spec("sklearn") is not None:
         from sklearn.utils.extmath import randomized_svd
@@ -96,6 +106,8 @@ def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
 
 def torch_call(case: Case, tensors: Sequence[Any], out: Any) -> Call | None:
     """PyTorch's way, where it has one: as many columns, of which the last are not dropped."""
+    if sparse.has(case):
+        return sparse.torch_call(case, tensors, out)
     import torch
 
     if case.op != "randomized_svd":
@@ -118,10 +130,13 @@ def error(case: Case, arrays: Sequence[Array], result: Array, expected: Array) -
     """
     if not np.isfinite(result).all():
         return math.inf
-    x = arrays[0].astype(np.float64)
-    size = float(np.linalg.norm(x))
     rounding = 100 * float(np.finfo(result.dtype).eps)
-    found, other = (_rest(case, x, factors) / size for factors in (result, expected))
+    if sparse.has(case):
+        found, other = (sparse.rest(case, arrays, factors) for factors in (result, expected))
+    else:
+        x = arrays[0].astype(np.float64)
+        size = float(np.linalg.norm(x))
+        found, other = (_rest(case, x, factors) / size for factors in (result, expected))
     return found / ((1 + _SLACK) * other + rounding)
 
 

@@ -25,3 +25,4 @@ QR_SHIFT = 2.0  # of the shift, relative to squared columns: this times n * eps
 QR_NOISE = 32.0  # squared columns, less what others explain, that are noise: this times n * eps
 QR_REST = 10.0  # columns of a - q r, relative to those of a: at most this times eps * sqrt(n)
 SCALED_ROWS = 256  # rows that one task scales
+MEASURED_ROWS = 4096  # rows that one task goes through for the lengths of columns

@@ -1,4 +1,6 @@
-"""What decompositions need of columns: their signs, which are left open, and their lengths."""
+"""The signs of singular vectors, which a decomposition leaves open; lengths of columns."""
+
+import math
 
 import numpy as np
 from numba import types
@@ -6,13 +8,13 @@ from numba import types
 from fastmat.core.compile import kernel, reads, writes
 from fastmat.core.inline import inlined
 from fastmat.core.process import num_threads
-from fastmat.cpu.blocking import SERIAL_WORK, ceil_div
-from fastmat.cpu.blocking_linalg import FLOATS, SCALED_ROWS
+from fastmat.cpu.blocking import SERIAL_WORK, ceil_div, parts
+from fastmat.cpu.blocking_linalg import FLOATS, MEASURED_ROWS
+from fastmat.cpu.lines import borrowed, is_packed, packed
 from fastmat.cpu.parallel import parallel_for, task
-from fastmat.cpu.scratch import scratch
-from fastmat.cpu.views import contiguous
+from fastmat.cpu.scratch import scalar_dtype, scratch
 
-LEAST = 1e-300  # whose reciprocal is finite
+_MOST_EXPONENT = 1000  # of a scale: 2**1023 is the largest power in float64
 
 
 @kernel(lambda t: (writes(t, 2), writes(t, 2)), FLOATS, from_python=True)
@@ -24,77 +26,87 @@ def flip_signs(
 
     The first of several such; a row of vh is multiplied by the conjugate of what its column is.
     """
-    k = u.shape[1]
-    largest = scratch(k, u.dtype)
-    largest[:] = 0
-    for i in range(u.shape[0]):
-        for c in range(k):
-            if abs(u[i, c]) > abs(largest[c]):
-                largest[c] = u[i, c]
+    (m, k), n = u.shape, vh.shape[1]
+    if m * k == 0:
+        return
+    sizes, phases = scratch(k, scalar_dtype(u.dtype)), scratch(k, u.dtype)
     for c in range(k):
-        size = abs(largest[c])
-        largest[c] = largest[c] / size if size > 0 else 1
-    for i in range(u.shape[0]):
+        sizes[c], phases[c] = -1, 1
+    for i in range(m):
         for c in range(k):
-            u[i, c] *= np.conj(largest[c])
+            size = abs(u[i, c])
+            if size > sizes[c]:
+                sizes[c], phases[c] = size, u[i, c]
     for c in range(k):
-        for j in range(vh.shape[1]):
-            vh[c, j] *= largest[c]
+        if sizes[c] > 0:
+            phases[c] /= sizes[c]
+        else:
+            phases[c] = 1
+    for i in range(m):
+        for c in range(k):
+            u[i, c] *= np.conj(phases[c])
+    for c in range(k):
+        for j in range(n):
+            vh[c, j] *= phases[c]
 
 
-@kernel(lambda t: (reads(t, 2), types.Array(types.float64, 1, "C")), FLOATS, from_python=True)
+@kernel(lambda t: (reads(t, 2), writes(types.float64, 1)), FLOATS, from_python=True)
 def column_lengths(
-    w,  # in (m, n)
-    found,  # out (n,)
+    x,  # in (m, n)
+    lengths,  # out (n,)
 ):
-    """The length of each column, without overflow; NaN where there is NaN or infinity."""
-    (m, n), blocks = w.shape, ceil_div(w.shape[0], SCALED_ROWS)
+    """The length of each column; not finite where a number of it is not.
+
+    Squares of float32 do not overflow in float64; numbers of float64 are multiplied by the power of
+    2 that makes the largest about 1. Squares are added up by pieces of rows, and those in order.
+    """
+    m, n = x.shape
     threads = num_threads() if m * n > SERIAL_WORK else 1
-    partial = scratch((blocks, n), types.float64)
-    largest, scales = scratch(n, types.float64), scratch(n, types.float64)
-    parallel_for(_largest, blocks, threads, (w, partial))
-    for j in range(n):
-        largest[j] = 0
-        for b in range(blocks):
-            largest[j] = max(largest[j], partial[b, j])
-        scales[j] = 1 / max(largest[j], LEAST)
-    parallel_for(_squares, blocks, threads, (w, scales, partial))
+    pieces, exponent = ceil_div(m, MEASURED_ROWS), 0
+    if x.itemsize == 8 * parts(x.dtype):  # in double precision
+        tops = scratch(pieces, types.float64)
+        parallel_for(_find_largest, pieces, threads, (x, tops))
+        top = 0.0
+        for piece in range(pieces):
+            top = max(top, tops[piece])
+        if 0 < top < np.inf:
+            exponent = max(min(-math.frexp(top)[1], _MOST_EXPONENT), -_MOST_EXPONENT)
+    sums = scratch((pieces, n), types.float64)
+    args = x, sums, math.ldexp(1.0, exponent)
+    parallel_for(_add_squares, pieces, threads, args)
     for j in range(n):
         total = 0.0
-        for b in range(blocks):
-            total += partial[b, j]
-        found[j] = max(largest[j], LEAST) * np.sqrt(total)
+        for piece in range(pieces):
+            total += sums[piece, j]
+        lengths[j] = math.ldexp(math.sqrt(total), -exponent)
 
 
 @task
-def _largest(args, slot, index):
-    w, largest = args
-    largest[index] = 0
-    for i in range(index * SCALED_ROWS, min((index + 1) * SCALED_ROWS, w.shape[0])):
-        if w.strides[1] == w.itemsize:
-            _raise_to(contiguous(w[i]), largest[index])
-        else:
-            _raise_to(w[i], largest[index])
-
-
-@inlined
-def _raise_to(x, largest):
-    for j in range(x.shape[0]):
-        largest[j] = max(largest[j], abs(x[j].real), abs(x[j].imag))
+def _find_largest(args, slot, index):
+    x, tops = args
+    top = 0.0
+    for i in range(index * MEASURED_ROWS, min((index + 1) * MEASURED_ROWS, x.shape[0])):
+        for j in range(x.shape[1]):
+            top = max(top, abs(x[i, j].real), abs(x[i, j].imag))
+    tops[index] = top
 
 
 @task
-def _squares(args, slot, index):
-    w, scales, sums = args
-    sums[index] = 0
-    for i in range(index * SCALED_ROWS, min((index + 1) * SCALED_ROWS, w.shape[0])):
-        if w.strides[1] == w.itemsize:
-            _add_squares(contiguous(w[i]), scales, sums[index])
+def _add_squares(args, slot, index):
+    x, sums, scale = args
+    totals = sums[index]
+    for j in range(x.shape[1]):
+        totals[j] = 0
+    for i in range(index * MEASURED_ROWS, min((index + 1) * MEASURED_ROWS, x.shape[0])):
+        line = borrowed(x, i * x.strides[0], x.shape[1], x.strides[1])
+        if is_packed(line):
+            _add_line(packed(line), scale, totals)
         else:
-            _add_squares(w[i], scales, sums[index])
+            _add_line(line, scale, totals)
 
 
 @inlined
-def _add_squares(x, scales, sums):
-    for j in range(x.shape[0]):
-        sums[j] += (x[j].real * scales[j]) ** 2 + (x[j].imag * scales[j]) ** 2
+def _add_line(line, scale, totals):
+    for j in range(line.shape[0]):
+        real, imaginary = scale * line[j].real, scale * line[j].imag
+        totals[j] += real * real + imaginary * imaginary

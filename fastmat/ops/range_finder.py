@@ -1,7 +1,7 @@
 """What randomized factorizations share: products with a matrix and its adjoint, and its range.
 
 The functions here are Python's and compiled code's at once: `overloads` compiles those that take
-arrays. They call public operations only.
+arrays. They call public operations, and functions that `overloads` has in another way.
 """
 
 from __future__ import annotations
@@ -34,23 +34,20 @@ _LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probabilit
 
 def times(a: Any, q: Array) -> Array:
     """``a @ q``, of an array or a linear operator."""
-    if isinstance(a, np.ndarray):
-        product: Array = matmul(a, q)
-        return product
-    return np.asarray(a.matmat(q) if hasattr(a, "matmat") else a @ q).astype(q.dtype, copy=False)
+    product: Array = matmul(a, q) if isinstance(a, np.ndarray) else a.times(q)
+    return product
 
 
 def times_adjoint(a: Any, y: Array) -> Array:
     """The adjoint of ``a`` times ``y``, of an array or a linear operator."""
-    if isinstance(a, np.ndarray):
-        if a.dtype.kind != "c":
-            product: Array = matmul(a.T, y)
-            return product
-        product = matmul(a.T, y.conj())
-        return np.conj(product, out=product)
-    if hasattr(a, "rmatmat"):
-        return np.asarray(a.rmatmat(y)).astype(y.dtype, copy=False)
-    return np.asarray(a.T.conj() @ y).astype(y.dtype, copy=False)
+    if not isinstance(a, np.ndarray):
+        found: Array = a.times_adjoint(y)
+        return found
+    if a.dtype.kind != "c":
+        product: Array = matmul(a.T, y)
+        return product
+    product = matmul(a.T, y.conj())
+    return np.conj(product, out=product)
 
 
 def factored(y: Array) -> tuple[Array, Array]:
@@ -248,15 +245,10 @@ def rounding(y: Array, size: int) -> float:
 
 
 def lengths(w: Array) -> Array:
-    """The length of each column, in float64."""
+    """The length of each column, in float64; not finite where a number of it is not."""
     found = np.empty(w.shape[1])
-    column_lengths(w, found)
-    return found
-
-
-def column_lengths(w: Array, found: Array) -> None:
-    """Find the length of each column, without overflow; NaN where there is NaN or infinity."""
     entry_of("randomized_svd", "column_lengths", w.dtype)(w, found)
+    return found
 
 
 def norm(numbers: Array) -> float:

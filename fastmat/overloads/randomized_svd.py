@@ -50,7 +50,6 @@ for _function in (
     range_finder.adaptive,
     range_finder.above_noise,
     range_finder.extended,
-    range_finder.lengths,
     range_finder.norm,
     range_finder.rounding,
     range_finder.bounds,
@@ -92,9 +91,14 @@ def _squared_times(a, q):
     return lambda a, q: _power_step(as_any(a), as_any(q))
 
 
-@overload(range_finder.column_lengths)
-def _column_lengths(w, found):
-    return lambda w, found: call_all(column_lengths, w.dtype, (w, found))
+@overload(range_finder.lengths)
+def _lengths(w):
+    def lengths(w):
+        found = np.empty(w.shape[1])
+        call_all(column_lengths, w.dtype, (w, found))
+        return found
+
+    return lengths
 
 
 @overload(range_finder.unit_lower)
