@@ -94,7 +94,8 @@ def randomized_svd(
     Parameters
     ----------
     x
-        Array-like ``(..., m, n)``, a SciPy sparse array or a ``LinearOperator`` ``(m, n)``.
+        Array-like ``(..., m, n)``, a SciPy sparse array or matrix of any format, or a
+        ``LinearOperator`` ``(m, n)``.
         Integers and bool count as float64, float16 and bfloat16 as float32.
     n_components
         How many; with `tol`, how many at the most. At least 1 and at most ``min(m, n)``.
@@ -135,9 +136,11 @@ def randomized_svd(
     Raises
     ------
     ValueError
-        Neither `n_components` nor `tol`; numbers out of range; NaN or infinity in `x`.
+        Neither `n_components` nor `tol`; numbers out of range; NaN or infinity in `x`; a sparse
+        `x` whose indices lead out of it; a ``LinearOperator`` whose products have another shape.
     TypeError
-        Dtypes that are not numbers, arguments of other types.
+        Dtypes that are not numbers, arguments of other types; a ``LinearOperator`` that has no
+        adjoint, or whose products have another dtype.
 
     Notes
     -----
