@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import as_array
-from fastmat.core.dtypes import unsupported
+from fastmat.core.dtypes import DType, unsupported
 from fastmat.ops.range_finder import NORMALIZERS, QR
+from fastmat.ops.row_blocks import RowBlocks
 
 COMPUTED = ("float32", "float64", "complex64", "complex128")
 FEW = 0.1  # of the smaller side: scikit-learn iterates more for fewer components
@@ -27,6 +28,9 @@ def operand_of(x: Any, name: str = "x") -> Any:
         if dtype.kind in "biu":
             return x.astype(np.float64) if hasattr(x, "astype") else _in_float64(x)
         raise unsupported(name, dtype)
+    if isinstance(x, np.memmap) and x.ndim == 2 and _is_converted(x.dtype):
+        rows_first = x.flags.c_contiguous or not x.flags.f_contiguous
+        return RowBlocks(x) if rows_first else RowBlocks(x.T).T  # never all of it in memory
     array = as_array(x, name)
     if array.ndim < 2:
         raise ValueError(f"{name} has shape {array.shape}; it must have two or more dimensions")
@@ -37,6 +41,11 @@ def operand_of(x: Any, name: str = "x") -> Any:
     if array.dtype.name not in COMPUTED:
         raise unsupported(name, array.dtype)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_converted(dtype: DType) -> bool:
+    """Whether numbers of this dtype are computed with in another."""
+    return dtype.kind in "biu" or dtype.name in ("float16", "bfloat16") or not dtype.isnative
 
 
 def _is_operator(x: Any) -> bool:
