@@ -164,6 +164,7 @@ class RowBlocks:
             last = rows.rest()
             if last is not None:
                 yield last
+                bar.advance(len(last[1]))
 
     def pieces(self) -> Iterator[Array]:
         """The rows as they are read, in one pass, checked."""
