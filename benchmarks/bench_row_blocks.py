@@ -1,4 +1,4 @@
-"""RowBlocks: randomized_svd of a matrix by rows, against the whole matrix in memory; peak memory."""
+"""RowBlocks: randomized_svd of a matrix by rows, and its peak memory."""
 
 from fastmat.comparisons import decompositions
 from fastmat.comparisons.cases import Case

@@ -68,9 +68,9 @@ class LowRankSketch:
     singular value, since R is divided by: a floor under the error in float64.
 
     Rows are put together to blocks as in `RowBlocks`: neither the pieces that they come in nor the
-    number of threads change a bit of the result. Merging adds up H in another order, each sum of p
-    sketches off by at most ``(p - 1) * eps`` times the sum of the magnitudes, eps that of float64;
-    Y is the same to the last bit.
+    number of threads change a bit of the result. Merging p sketches in another
+    order changes H by at most ``(p - 1) * eps`` times the sum of its magnitudes in all of them, eps
+    that of float64, and Y by nothing.
 
     A sketch has ``n_rows * (size + 16)`` numbers, ``n_columns * size`` in double precision, and a
     block of about 4 MiB. It can be pickled, also while a block is not full. In compiled code there
@@ -196,10 +196,8 @@ class LowRankSketch:
             done += len(part)
             with np.errstate(over="ignore"):
                 part = part.astype(self.dtype, copy=False)
-            if not np.isfinite(part).all():
-                raise ValueError(
-                    "rows contains NaN or infinity, or numbers too large for the dtype"
-                )
+            if len(part) < self._waiting.height:  # of whole blocks the products tell
+                check_rows(part)
             for start, block in self._waiting.add(part):
                 y = self._product(block)
                 if self._h is before:
@@ -220,8 +218,7 @@ class LowRankSketch:
 
     def _product(self, block: Array) -> Array:
         y: Array = matmul(block, self._vectors())
-        if not np.isfinite(y).all():
-            raise ValueError("rows contains numbers whose sums are too large for the dtype")
+        check_rows(y)
         return y
 
     def _complete(self) -> tuple[list[Block], Array]:
@@ -320,6 +317,14 @@ class LowRankSketch:
         if rest is not None:
             for _ in self._waiting.add(rest):
                 raise AssertionError  # it is less than a block
+
+
+def check_rows(x: Array) -> None:
+    """A ValueError where rows, or sums of their numbers, are not finite."""
+    if not np.isfinite(x).all():
+        raise ValueError(
+            "rows contains NaN or infinity, or numbers whose sums are too large for the dtype"
+        )
 
 
 def check_squares(h: Array) -> None:
