@@ -79,9 +79,9 @@ class LowRankSketch:
     References
     ----------
     .. [1] W. Yu, Y. Gu, J. Li, S. Liu and Y. Li, "Single-pass PCA of large high-dimensional data",
-       IJCAI 2017, algorithm 2.
+       IJCAI 2017.
     .. [2] N. Halko, P. G. Martinsson and J. A. Tropp, "Finding structure with randomness", SIAM
-       Review 53(2), 2011.
+       Review 53(2), 2011: algorithm 5.1, theorem 10.5.
 
     Examples
     --------

@@ -94,7 +94,8 @@ def randomized_svd(
     Parameters
     ----------
     x
-        Array-like ``(..., m, n)``, a SciPy sparse array or a ``LinearOperator`` ``(m, n)``.
+        Array-like ``(..., m, n)``; ``(m, n)``: a SciPy sparse array, a ``LinearOperator``, or a
+        `RowBlocks`, which need not fit in memory.
         Integers and bool count as float64, float16 and bfloat16 as float32.
     n_components
         How many; with `tol`, how many at the most. At least 1 and at most ``min(m, n)``.

@@ -2,7 +2,7 @@
 
 Y = A Ω and H = Aᴴ Y are known, H in double precision. With an orthonormal basis Q of the columns of
 Y, Y = Q R, the projection of the matrix is Qᴴ A = R⁻ᴴ Hᴴ (W. Yu, Y. Gu, J. Li, S. Liu and Y. Li,
-"Single-pass PCA of large high-dimensional data", IJCAI 2017, algorithm 2).
+"Single-pass PCA of large high-dimensional data", IJCAI 2017).
 """
 
 from __future__ import annotations
