@@ -278,6 +278,16 @@ def randomized_range(x):
     return fm.randomized_range(x, 5, n_iter=1, rng=1)
 
 
+def by_row_blocks(x):
+    found = fm.randomized_svd(fm.RowBlocks(x), 5, n_iter=1, rng=1)
+    return np.concatenate((found.U, found.Vh.T, found.S.reshape(1, -1)))
+
+
+def by_sketch(x):
+    found = fm.LowRankSketch(x.shape[1], 9, dtype=x.dtype, rng=1).update(x).svd(5)
+    return np.concatenate((found.U, found.Vh.T, found.S.reshape(1, -1)))
+
+
 @register_jitable
 def linalg_gram(a):
     return fm.linalg.gram(a)
@@ -344,6 +354,8 @@ WITH_MORE = {
     "randomized_svd": randomized_svd,
     "randomized_eigh": randomized_eigh,
     "randomized_range": randomized_range,
+    "RowBlocks": by_row_blocks,
+    "LowRankSketch": by_sketch,
     "moments": moments,
     "standardize": standardize,
     "softmax": softmax,

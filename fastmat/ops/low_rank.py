@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import as_array
-from fastmat.core.dtypes import unsupported
+from fastmat.core.dtypes import DType, unsupported
 from fastmat.ops.operators import Operator
-from fastmat.ops.range_finder import AUTO, NORMALIZERS, QR
+from fastmat.ops.range_finder import NORMALIZERS
+from fastmat.ops.row_blocks import ByRows, RowBlocks
 from fastmat.ops.sparse import SparseMatrix, is_sparse, sparse_matrix
 
 COMPUTED = ("float32", "float64", "complex64", "complex128")
@@ -20,8 +21,13 @@ ITERATIONS_OF_FEW, ITERATIONS = 7, 4  # as in scikit-learn
 
 def operand_of(x: Any, name: str = "x") -> Any:
     """`x` as products take it: an array of a computed dtype, a sparse matrix or an operator."""
+    if isinstance(x, ByRows):
+        return x
     if _is_operator(x):
         return _of_operator(x, name)
+    if isinstance(x, np.memmap) and x.ndim == 2 and _is_converted(x.dtype):
+        rows_first = x.flags.c_contiguous or not x.flags.f_contiguous
+        return RowBlocks(x) if rows_first else RowBlocks(x.T).T  # never all of it in memory
     array = as_array(x, name)
     if array.ndim < 2:
         raise ValueError(f"{name} has shape {array.shape}; it must have two or more dimensions")
@@ -32,6 +38,11 @@ def operand_of(x: Any, name: str = "x") -> Any:
     if array.dtype.name not in COMPUTED:
         raise unsupported(name, array.dtype)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_converted(dtype: DType) -> bool:
+    """Whether numbers of this dtype are computed with in another."""
+    return dtype.kind in "biu" or dtype.name in ("float16", "bfloat16") or not dtype.isnative
 
 
 def _is_operator(x: Any) -> bool:
@@ -80,15 +91,14 @@ def iterations(n_iter: Any, components: int | None, smaller: int) -> int:
     return whole_number(n_iter, "n_iter", 0)
 
 
-def normalizer_of(name: Any, a: Any) -> int:
-    """The normalizer of this name; of what is no array "auto" is QR."""
+def normalizer_of(name: Any) -> int:
+    """The normalizer of this name."""
     if not isinstance(name, str) or name not in NORMALIZERS:
         raise ValueError(
             f"power_iteration_normalizer is {name!r}; it must be one of "
             + ", ".join(map(repr, NORMALIZERS))
         )
-    found = NORMALIZERS[name]
-    return QR if found == AUTO and not isinstance(a, np.ndarray) else found
+    return NORMALIZERS[name]
 
 
 def transposes(transpose: Any, m: int, n: int) -> bool:

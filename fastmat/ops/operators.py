@@ -61,6 +61,10 @@ class Operator:
         """The adjoint of the operator times the operator times a block."""
         return self.times_adjoint(self.times(q))
 
+    def passes_of_step(self, few: int) -> int:
+        """How many products `power_step` takes."""
+        return 2
+
     def _product(self, method: str, block: Array) -> Array:
         kind = type(self._of).__name__
         multiply: Callable[[Array], Any] = getattr(self._of, method)

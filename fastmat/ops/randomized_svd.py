@@ -94,8 +94,8 @@ def randomized_svd(
     Parameters
     ----------
     x
-        Array-like ``(..., m, n)``, a SciPy sparse array or matrix of any format, or a
-        ``LinearOperator`` ``(m, n)``.
+        Array-like ``(..., m, n)``; ``(m, n)``: a SciPy sparse array or matrix of any format, a
+        ``LinearOperator``, or a `RowBlocks`, which need not fit in memory.
         Integers and bool count as float64, float16 and bfloat16 as float32.
     n_components
         How many; with `tol`, how many at the most. At least 1 and at most ``min(m, n)``.
@@ -191,7 +191,7 @@ def randomized_svd(
         tol=limit,
         spectral=norm == "spectral",
         n_iter=iterations(n_iter, None if n_components is None else most, min(m, n)),
-        normalizer=normalizer_of(power_iteration_normalizer, a),
+        normalizer=normalizer_of(power_iteration_normalizer),
         transposed=transposes(transpose, m, n),
         flip=bool(flip_sign),
         seed=key_of(rng, 0)[0],
@@ -296,7 +296,7 @@ def randomized_range(
     a = _matrix(x)
     columns = whole_number(size, "size", 1, min(a.shape))
     count = whole_number(n_iter, "n_iter", 0)
-    normalizer = normalizer_of(power_iteration_normalizer, a)
+    normalizer = normalizer_of(power_iteration_normalizer)
     return like(sketched(a, columns, count, normalizer, key_of(rng, 0)[0])[0], x)
 
 
@@ -348,7 +348,7 @@ def randomized_eigh(
     kept = whole_number(n_components, "n_components", 1, a.shape[0])
     size = min(kept + whole_number(n_oversamples, "n_oversamples", 0), a.shape[0])
     count = iterations(n_iter, kept, a.shape[0])
-    normalizer = normalizer_of(power_iteration_normalizer, a)
+    normalizer = normalizer_of(power_iteration_normalizer)
     values, vectors = eigh_of_rank(a, kept, size, count, normalizer, key_of(rng, 0)[0])
     return Eigenpairs(like(values, x), like(vectors, x))
 

@@ -34,13 +34,13 @@ _LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probabilit
 
 def times(a: Any, q: Array) -> Array:
     """``a @ q``, of an array or a linear operator."""
-    product: Array = matmul(a, q) if isinstance(a, np.ndarray) else a.times(q)
+    product: Array = matmul(a, q) if is_array(a) else a.times(q)
     return product
 
 
 def times_adjoint(a: Any, y: Array) -> Array:
     """The adjoint of ``a`` times ``y``, of an array or a linear operator."""
-    if not isinstance(a, np.ndarray):
+    if not is_array(a):
         found: Array = a.times_adjoint(y)
         return found
     if a.dtype.kind != "c":
@@ -121,19 +121,26 @@ def squared_steps(a: Array, w: Array, n_iter: int) -> tuple[Array, int, int]:
     sketch, nothing is done. Returns the columns to go on with, the iterations that are left, and
     how many passes over the matrix have been made, with that which comes next.
     """
-    few = a.shape[1] <= GRAM_SHARE * n_iter * w.shape[1]
-    square = squared(a) if few else a[:0]
+    few = is_array(a) and a.shape[1] <= GRAM_SHARE * n_iter * w.shape[1]
+    square = squared(a) if few else np.empty((0, 0), w.dtype)
     least = SAFE * float(np.finfo(w.real.dtype).eps)
-    q = w
-    for step in range(n_iter):
+    cost = 0 if few else passes_of_step(a, w.shape[1])
+    passes, q = 2 if few else 1, w
+    for _ in range(n_iter):
         z = times(square, q) if few else squared_times(a, q)
+        passes += cost
         if not math.isfinite(norm(lengths(z))):
-            return w, n_iter, 2 + (0 if few else step)
+            return w, n_iter, passes
         q, r = factored(z)
         sizes = np.abs(np.diag(r))
         if not np.min(sizes) > least * np.max(sizes):
-            return w, n_iter, 2 + (0 if few else step)
-    return q, 0, 1 + (1 if few else n_iter)
+            return w, n_iter, passes
+    return q, 0, passes
+
+
+def is_array(a: Any) -> bool:
+    """Whether a matrix is an array; else it is an operand of another kind."""
+    return isinstance(a, np.ndarray)
 
 
 def squared(a: Array) -> Array:
@@ -142,10 +149,15 @@ def squared(a: Array) -> Array:
     return found
 
 
-def squared_times(a: Array, q: Array) -> Array:
-    """The adjoint of a matrix times the matrix times q, in one pass over it."""
-    found: Array = power_step(a, q)
+def squared_times(a: Any, q: Array) -> Array:
+    """The adjoint of a matrix times the matrix times q, in one pass over it if that can be."""
+    found: Array = power_step(a, q) if is_array(a) else a.power_step(q)
     return found
+
+
+def passes_of_step(a: Any, few: int) -> int:
+    """How many times `squared_times` reads a matrix, for so many columns."""
+    return 1 if is_array(a) else int(a.passes_of_step(few))
 
 
 def check_finite(y: Array) -> None:

@@ -62,12 +62,16 @@ class SparseMatrix:
 
     def power_step(self, q: Array) -> Array:
         """The adjoint of the matrix times the matrix times a block."""
-        rows = self._held.get(self._side)
-        if rows is None or not self._adds_up(1 - self._side, 2 * q.shape[1]):
+        if self.passes_of_step(q.shape[1]) > 1:
             return self.times_adjoint(self.times(q))
         found = np.empty(q.shape, self.dtype)
-        entry_of("sparse", "gram_times", self.dtype)(*rows, _block(q), found)
+        entry_of("sparse", "gram_times", self.dtype)(*self._held[self._side], _block(q), found)
         return found
+
+    def passes_of_step(self, few: int) -> int:
+        """How many times `power_step` reads the matrix, for so many columns."""
+        in_one = self._side in self._held and self._adds_up(1 - self._side, 2 * few)
+        return 1 if in_one else 2
 
     def _product(self, side: int, q: Array, conjugated: bool) -> Array:
         """Rows of one side times a block: sums row by row, or added to by rows of the other side.

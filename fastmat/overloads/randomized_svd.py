@@ -91,6 +91,16 @@ def _squared_times(a, q):
     return lambda a, q: _power_step(as_any(a), as_any(q))
 
 
+@overload(range_finder.is_array)
+def _is_array(a):
+    return lambda a: True
+
+
+@overload(range_finder.passes_of_step)
+def _passes_of_step(a, few):
+    return lambda a, few: 1
+
+
 @overload(range_finder.lengths)
 def _lengths(w):
     def lengths(w):
@@ -165,8 +175,7 @@ def _count(n_iter):
 def _normalizer(name):
     """The number of a normalizer that is a constant."""
     try:
-        name = constant(name, "power_iteration_normalizer", str)
-        return low_rank.normalizer_of(name, np.empty(0))
+        return low_rank.normalizer_of(constant(name, "power_iteration_normalizer", str))
     except ValueError as error:
         raise errors.TypingError(str(error)) from None
 
