@@ -73,8 +73,8 @@ class LowRankSketch:
     that of float64, and Y by nothing.
 
     A sketch has ``n_rows * (size + 16)`` numbers, ``n_columns * size`` in double precision, and a
-    block of about 4 MiB. It can be pickled, also while a block is not full. In compiled code there
-    is no such class.
+    block of about 4 MiB, four times that while rows are taken. It can be pickled, also while a
+    block is not full. In compiled code there is no such class.
 
     References
     ----------
