@@ -46,6 +46,7 @@ from fastmat.ops.normalization import (
     instance_norm,
     normalize,
 )
+from fastmat.ops.pca import pca
 from fastmat.ops.randomized_svd import randomized_eigh, randomized_range, randomized_svd
 from fastmat.ops.semirings import Semiring, modular
 from fastmat.ops.softmax import (
@@ -108,6 +109,7 @@ __all__ = [
     "moments",
     "normalize",
     "normalize_vjp",
+    "pca",
     "put_submatrix",
     "random",
     "randomized_eigh",
