@@ -47,7 +47,12 @@ from fastmat.ops.normalization import (
     normalize,
 )
 from fastmat.ops.pca import pca
-from fastmat.ops.randomized_svd import randomized_eigh, randomized_range, randomized_svd
+from fastmat.ops.randomized_svd import (
+    low_rank_approximation,
+    randomized_eigh,
+    randomized_range,
+    randomized_svd,
+)
 from fastmat.ops.semirings import Semiring, modular
 from fastmat.ops.softmax import (
     log_softmax,
@@ -81,6 +86,7 @@ __all__ = [
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "low_rank_approximation",
     "mask_rows_cols",
     "mask_rows_cols_vjp",
     "masked_argmax",

@@ -39,7 +39,7 @@ def check(x, found, center=True, few=5, room=300):
     """Against the exact decomposition; of values that are apart from the next."""
     m, n = x.shape
     k = len(found.singular_values)
-    u, s, vh, mean = exact(x, center)
+    _, s, vh, mean = exact(x, center)
     eps = np.finfo(found.components.dtype).eps
     assert [part.shape for part in found] == [(k, n), (k,), (k,), (k,), (n,), (m, k)]
     np.testing.assert_allclose(found.singular_values, s[:k], rtol=1e-3, atol=room * eps * s[0])
@@ -78,7 +78,7 @@ def test_means_that_are_large_cost_no_digits(dtype, offset, monkeypatch):
     monkeypatch.setattr(centred, "BLOCK_NUMBERS", 3000)
     rng = np.random.default_rng(2)
     x = samples(400, 90, rng, dtype, offset)
-    check(x, fm.pca(x, 10, rng=1), few=10)
+    check(x, fm.pca(x, 10, n_iter=8, rng=1), few=5)
     x = samples(50, 40, rng, dtype)
     x[:, 7] += offset * np.abs(x).max()
     check(x, fm.pca(x, 8, n_iter=8, rng=1), few=5)

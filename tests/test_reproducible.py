@@ -93,6 +93,8 @@ CALLS = {
     "randomized_svd": [((500, 300),)],
     "randomized_eigh": [((300, 300),)],
     "randomized_range": [((500, 300),)],
+    "low_rank_approximation": [((300, 500),)],
+    "pca": [((2000, 300),)],
 }
 DTYPES = ["f4", "f8", "c8"]
 COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}

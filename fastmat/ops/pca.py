@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmat.core.arrays import Array, like
+from fastmat.ops.approximations import ErrorEstimate
 from fastmat.ops.centred import (
     Centred,
     centred,
@@ -25,7 +26,6 @@ from fastmat.ops.low_rank import (
     tolerance,
     whole_number,
 )
-from fastmat.ops.randomized_svd import ErrorEstimate
 from fastmat.ops.range_finder import COUNT
 from fastmat.ops.statistics import entry_of
 

@@ -65,7 +65,7 @@ def normalizer_of(name):
         raise errors.TypingError(str(error)) from None
 
 
-def components_reader(n_components):
+def components_reader(n_components, name="n_components"):
     """A function (n_components, smaller): how many triplets are wanted at the most."""
     if not given(n_components):
 
@@ -75,11 +75,12 @@ def components_reader(n_components):
             return smaller
 
         return njit(all_of_them)
-    check_integer(n_components, "n_components")
+    check_integer(n_components, name)
+    message = f"{name} must be at least 1 and at most the smaller side of x"
 
     def checked(n_components, smaller):
         if not 1 <= n_components <= smaller:
-            raise ValueError("n_components must be at least 1 and at most the smaller side of x")
+            raise ValueError(message)
         return n_components
 
     return njit(checked)

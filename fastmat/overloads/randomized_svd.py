@@ -14,7 +14,7 @@ from fastmat.cpu.randomized_svd import flip_signs
 from fastmat.cpu.views import as_any
 from fastmat.ops import decompositions, range_finder
 from fastmat.ops import randomized_svd as ops
-from fastmat.ops.randomized_svd import Eigenpairs, Factors
+from fastmat.ops.approximations import Eigenpairs, Factors, LowRankFactors
 from fastmat.overloads.draws import seed_reader
 from fastmat.overloads.groups import constant
 from fastmat.overloads.low_rank import (
@@ -190,6 +190,50 @@ def _randomized_svd(
         return Factors(left, s[:rank].copy(), right)
 
     return randomized_svd
+
+
+@overload(ops.low_rank_approximation, prefer_literal=True)
+def _low_rank_approximation(
+    x,
+    rank=None,
+    tol=None,
+    n_oversamples=10,
+    n_iter="auto",
+    power_iteration_normalizer="auto",
+    transpose="auto",
+    norm="fro",
+    rng=None,
+):
+    if not given(rank) and not given(tol):
+        raise errors.TypingError("neither rank nor tol was given")
+    check = components_reader(rank, "rank")
+
+    def low_rank_approximation(
+        x,
+        rank=None,
+        tol=None,
+        n_oversamples=10,
+        n_iter="auto",
+        power_iteration_normalizer="auto",
+        transpose="auto",
+        norm="fro",
+        rng=None,
+    ):
+        check(rank, min(x.shape))
+        u, s, vh = ops.randomized_svd(
+            x,
+            rank,
+            tol=tol,
+            n_oversamples=n_oversamples,
+            n_iter=n_iter,
+            power_iteration_normalizer=power_iteration_normalizer,
+            transpose=transpose,
+            norm=norm,
+            rng=rng,
+        )
+        return LowRankFactors(u * s, vh)
+
+    return low_rank_approximation
 
 
 @overload(ops.randomized_range, prefer_literal=True)
