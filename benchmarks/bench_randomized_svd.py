@@ -1,4 +1,4 @@
-"""randomized_svd, randomized_range and randomized_eigh: time, rate, and peak memory.
+"""randomized_svd, low_rank_approximation, randomized_range, randomized_eigh: time, rate, memory.
 
 Peers are scikit-learn (in the place of NumPy) and PyTorch, with as many columns and iterations. A
 rate counts the products with the matrix alone.
@@ -31,6 +31,16 @@ class Range(Comparison):
 
     def case(self, shape):
         return Case(**decompositions.row("randomized_range", "float32", *shape, 2))
+
+
+class TwoFactors(Comparison):
+    """low_rank_approximation: the same, and a product with the singular values."""
+
+    params = (((4000, 4000, 50),), LIBRARIES)
+    param_names = ("m, n, k", "library")
+
+    def case(self, shape):
+        return Case(**decompositions.row("low_rank_approximation", "float32", *shape, 4))
 
 
 class Eigenpairs(Comparison):

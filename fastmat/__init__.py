@@ -47,7 +47,13 @@ from fastmat.ops.normalization import (
     instance_norm,
     normalize,
 )
-from fastmat.ops.randomized_svd import randomized_eigh, randomized_range, randomized_svd
+from fastmat.ops.pca import pca
+from fastmat.ops.randomized_svd import (
+    low_rank_approximation,
+    randomized_eigh,
+    randomized_range,
+    randomized_svd,
+)
 from fastmat.ops.row_blocks import RowBlocks
 from fastmat.ops.semirings import Semiring, modular
 from fastmat.ops.softmax import (
@@ -84,6 +90,7 @@ __all__ = [
     "log_softmax_vjp",
     "logsumexp",
     "logsumexp_vjp",
+    "low_rank_approximation",
     "mask_rows_cols",
     "mask_rows_cols_vjp",
     "masked_argmax",
@@ -112,6 +119,7 @@ __all__ = [
     "moments",
     "normalize",
     "normalize_vjp",
+    "pca",
     "put_submatrix",
     "random",
     "randomized_eigh",

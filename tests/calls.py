@@ -289,6 +289,18 @@ def by_sketch(x):
 
 
 @register_jitable
+def low_rank_approximation(x):
+    found = fm.low_rank_approximation(x, 5, n_iter=1, rng=1)
+    return joined(found.left, found.right[0], found.right[1:].ravel())
+
+
+@register_jitable
+def pca(x):
+    found = fm.pca(x, 5, n_iter=1, rng=1)
+    return joined(found.scores, found.explained_variance_ratio, found.components.ravel())
+
+
+@register_jitable
 def linalg_gram(a):
     return fm.linalg.gram(a)
 
@@ -356,6 +368,8 @@ WITH_MORE = {
     "randomized_range": randomized_range,
     "RowBlocks": by_row_blocks,
     "LowRankSketch": by_sketch,
+    "low_rank_approximation": low_rank_approximation,
+    "pca": pca,
     "moments": moments,
     "standardize": standardize,
     "softmax": softmax,

@@ -360,6 +360,28 @@ def test_ranges(dtype):
     assert np.linalg.norm(x - q @ (q.conj().T @ x)) <= 2 * 0.5**20 + 100 * EPS[dtype]
 
 
+# Two factors.
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_low_rank_approximations(dtype):
+    x = matrix(50, 70, 0.7 ** np.arange(50), np.random.default_rng(21), dtype)
+    for options in ({"rank": 6}, {"tol": 0.05}):
+        found = fm.low_rank_approximation(x, rng=1, **options)
+        expected = fm.randomized_svd(x, options.get("rank"), tol=options.get("tol"), rng=1)
+        assert bits(found.left) == bits(expected.U * expected.S)
+        assert bits(found.right) == bits(expected.Vh)
+        assert (found.error, found.rank) == (expected.error, expected.rank)
+        y = x[0]
+        near = found.left @ found.right
+        np.testing.assert_allclose(found @ y, near @ y, rtol=0, atol=100 * EPS[dtype])
+        assert np.linalg.norm(x - near) <= found.error.frobenius * np.linalg.norm(x)
+    again = pickle.loads(pickle.dumps(found))
+    assert (type(again), again.error, again.rank) == (type(found), found.error, found.rank)
+    stack = fm.low_rank_approximation(np.stack((x, 2 * x)), 3, rng=1)
+    assert [part.shape for part in stack] == [(2, 50, 3), (2, 3, 70)]
+
+
 # What cannot be.
 
 X = np.ones((4, 3))
@@ -391,6 +413,10 @@ X = np.ones((4, 3))
         (lambda: fm.randomized_svd(np.ones((0, 3)), tol=0.1), ValueError, "no singular values"),
         (lambda: fm.randomized_svd(X.astype("U3"), 1), TypeError, "x has dtype"),
         (lambda: fm.randomized_svd(X, 1, rng=-1), ValueError, "rng"),
+        (lambda: fm.low_rank_approximation(X), ValueError, "neither rank nor tol"),
+        (lambda: fm.low_rank_approximation(X, 4), ValueError, "rank is 4; it must be .* at most 3"),
+        (lambda: fm.low_rank_approximation(X, 2.0), TypeError, "rank is 2.0"),
+        (lambda: fm.low_rank_approximation(X, tol=2), ValueError, "tol is 2"),
         (lambda: fm.randomized_range(X, 4), ValueError, "size is 4"),
         (lambda: fm.randomized_range(X[None], 1), ValueError, "single matrix"),
         (lambda: fm.randomized_eigh(X, 1), ValueError, "square"),

@@ -32,6 +32,11 @@ def basis(x):
     return fm.randomized_range(x, 5, power_iteration_normalizer="none", rng=4)
 
 
+@njit
+def low_rank(x, k):
+    return fm.low_rank_approximation(x, k, n_iter=1, rng=5)
+
+
 def equal(found, expected):
     for part, other in zip(found, expected, strict=True):
         assert part.dtype == other.dtype
@@ -71,6 +76,9 @@ def test_tolerances():
 
 def test_errors_when_running():
     x = np.ones((8, 6), "f4")
+    equal(low_rank(x, 3), fm.low_rank_approximation(x, 3, n_iter=1, rng=5))
+    with pytest.raises(ValueError, match="rank must be at least 1"):
+        low_rank(x, 7)
     for k in (0, 7):
         with pytest.raises(ValueError, match="n_components"):
             to_rank(x, k)
@@ -90,6 +98,7 @@ def test_errors_when_running():
         (lambda x: fm.randomized_svd(x, 1, transpose="yes"), "transpose is"),
         (lambda x: fm.randomized_svd(x, tol=0.1, norm="nuc"), "norm is"),
         (lambda x: fm.randomized_svd(x, 1, rng="seed"), "rng is of type"),
+        (lambda x: fm.low_rank_approximation(x), "neither rank nor tol"),
         (lambda x: fm.randomized_range(x, 1.0), "size is of type"),
         (lambda x: fm.randomized_eigh(x, 1.0), "n_components is of type"),
     ],

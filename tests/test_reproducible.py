@@ -95,6 +95,8 @@ CALLS = {
     "randomized_range": [((500, 300),)],
     "RowBlocks": [((9000, 200),)],
     "LowRankSketch": [((9000, 200),)],
+    "low_rank_approximation": [((300, 500),)],
+    "pca": [((2000, 300),)],
 }
 DTYPES = ["f4", "f8", "c8"]
 COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}

@@ -1,7 +1,7 @@
 """Randomized decompositions: rows, how the libraries spell them, and whether errors are alike.
 
-NumPy's way is scikit-learn's `randomized_svd` with its LU normalizer where that is installed, else
-the same steps in NumPy and SciPy.
+NumPy's way is scikit-learn's `randomized_svd` or `PCA` with its LU normalizer where that is
+installed, else the same steps in NumPy and SciPy.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ OPERATIONS = (
     "randomized_eigh",
     "RowBlocks",
     "LowRankSketch",
+    "low_rank_approximation",
+    "pca",
 )
 
 _OVERSAMPLES, _SEED = 10, 1
@@ -62,6 +64,12 @@ ROWS = (
     ),
     row("RowBlocks", "float32", 20_000, 200, 10, 2, quick=True),
     row("LowRankSketch", "float32", 20_000, 200, 10, 0, quick=True),
+    row("low_rank_approximation", "float32", 4000, 4000, 50, 4),
+    *(
+        row("pca", dtype, m, n, k, 4, quick=(m, dtype) == (2000, "float32"))
+        for dtype in ("float32", "float64")
+        for m, n, k in ((2000, 500, 10), (20000, 1000, 20), (100000, 200, 10))
+    ),
 )
 
 
@@ -82,7 +90,12 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
     if sparse.has(case):
         return sparse.output(case)
     (m, n), k = arrays[0].shape, _options(case)[0]
-    size = {"randomized_range": m * k, "randomized_eigh": (1 + n) * k}.get(case.op, (m + 1 + n) * k)
+    sizes = {
+        "randomized_range": m * k,
+        "randomized_eigh": (1 + n) * k,
+        "low_rank_approximation": (m + n) * k,
+    }
+    size = sizes.get(case.op, (m + 1 + n) * k)
     return np.empty(size, case.dtype)
 
 
@@ -107,7 +120,15 @@ def fastmat_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
         x, options = fastmat.RowBlocks(arrays[0]), {"n_iter": n_iter, "rng": _SEED}
         return partial(_store, partial(fastmat.randomized_svd, x, k, **options), out)
     function = getattr(fastmat, case.op)
-    return partial(_store, partial(function, arrays[0], k, n_iter=n_iter, rng=_SEED), out)
+    call = partial(function, arrays[0], k, n_iter=n_iter, rng=_SEED)
+    if case.op == "pca":
+        return partial(_store, partial(_scores_first, call), out)
+    return partial(_store, call, out)
+
+
+def _scores_first(call: Callable[[], Any]) -> tuple[Array, ...]:
+    found = call()
+    return found.scores, found.singular_values, found.components
 
 
 def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
@@ -115,6 +136,8 @@ def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
     if sparse.has(case):
         return sparse.numpy_call(case, arrays, out)
     k, n_iter = _options(case)
+    if case.op == "pca" and importlib.util.find_spec("sklearn") is not None:
+        return partial(_store, partial(_pca_of_scikit_learn, arrays[0], k, n_iter), out)
     if (
         case.op in ("randomized_svd", "RowBlocks")
         and importlib.util.find_spec("sklearn") is not None
@@ -133,13 +156,18 @@ def torch_call(case: Case, tensors: Sequence[Any], out: Any) -> Call | None:
         return sparse.torch_call(case, tensors, out)
     import torch
 
-    if case.op != "randomized_svd":
+    if case.op not in ("randomized_svd", "low_rank_approximation", "pca"):
         return None
     k, n_iter = _options(case)
 
     def call() -> Any:
-        u, s, v = torch.svd_lowrank(tensors[0], k + _OVERSAMPLES, n_iter)
+        function = torch.pca_lowrank if case.op == "pca" else torch.svd_lowrank
+        u, s, v = function(tensors[0], k + _OVERSAMPLES, niter=n_iter)
         parts = u[:, :k], s[:k], v[:, :k].mH
+        if case.op == "low_rank_approximation":
+            parts = u[:, :k] * s[:k], v[:, :k].mH
+        elif case.op == "pca":
+            parts = u[:, :k] * s[:k], s[:k], v[:, :k].mH
         torch.cat([part.reshape(-1) for part in parts], out=out)
         return out
 
@@ -185,6 +213,11 @@ def _rest(case: Case, x: Array, factors: Array) -> float:
     if case.op == "randomized_eigh":
         values, vectors = flat[:k], flat[k:].reshape(n, k)
         return float(np.linalg.norm(x - (vectors * values) @ vectors.T))
+    if case.op == "low_rank_approximation":
+        return float(np.linalg.norm(x - flat[: m * k].reshape(m, k) @ flat[m * k :].reshape(k, n)))
+    if case.op == "pca":
+        components = flat[(m + 1) * k :].reshape(k, n)
+        return float(np.linalg.norm(x - x.mean(0) - flat[: m * k].reshape(m, k) @ components))
     u, s, vh = flat[: m * k].reshape(m, k), flat[m * k : (m + 1) * k], flat[(m + 1) * k :]
     return float(np.linalg.norm(x - (u * s) @ vh.reshape(k, n)))
 
@@ -225,6 +258,25 @@ def _single_pass(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
     return (q @ u[:, :k]).astype(x.dtype), s[:k].astype(x.dtype), vh[:k].astype(x.dtype)
 
 
+def _factors(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
+    u, s, vh = _svd(x, k, n_iter)
+    return u * s, vh
+
+
+def _pca(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
+    u, s, vh = _svd(x - x.mean(0), k, n_iter)
+    return u * s, s, vh
+
+
+def _pca_of_scikit_learn(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
+    from sklearn.decomposition import PCA
+
+    options = {"iterated_power": n_iter, "power_iteration_normalizer": "LU", "random_state": _SEED}
+    found = PCA(k, svd_solver="randomized", n_oversamples=_OVERSAMPLES, **options)
+    scores = found.fit_transform(x)
+    return scores, found.singular_values_, found.components_
+
+
 def _eigh(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
     q = _range(x, k + _OVERSAMPLES, n_iter)
     values, vectors = np.linalg.eigh(q.T @ x @ q)
@@ -238,4 +290,6 @@ _NUMPY: dict[str, Callable[[Array, int, int], Any]] = {
     "LowRankSketch": _single_pass,
     "randomized_range": _range,
     "randomized_eigh": _eigh,
+    "low_rank_approximation": _factors,
+    "pca": _pca,
 }

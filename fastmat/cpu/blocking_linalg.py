@@ -26,3 +26,6 @@ QR_NOISE = 32.0  # squared columns, less what others explain, that are noise: th
 QR_REST = 10.0  # columns of a - q r, relative to those of a: at most this times eps * sqrt(n)
 SCALED_ROWS = 256  # rows that one task scales
 MEASURED_ROWS = 4096  # rows that one task goes through for the lengths of columns
+MOMENT_ROWS = 4096  # rows whose sums one task takes
+MOMENT_COLUMNS = 512  # columns of them: their sums are 8 KiB, and stay in the L1 cache
+SHIFTED_NUMBERS = 2**15  # numbers that one task subtracts from

@@ -10,12 +10,12 @@ import numpy as np
 
 from fastmat.core.arrays import Array
 from fastmat.ops.aligned_rows import AlignedRows, Block, height_of, piece_of
+from fastmat.ops.approximations import ErrorEstimate, RandomizedSVD
 from fastmat.ops.draws import FLOATING, dtype_of, key_of
 from fastmat.ops.low_rank import whole_number
 from fastmat.ops.matmul import matmul
 from fastmat.ops.progress import Progress, checked
 from fastmat.ops.random import standard_normal
-from fastmat.ops.randomized_svd import ErrorEstimate, RandomizedSVD
 from fastmat.ops.range_finder import COUNT, PROBES, SKETCH
 from fastmat.ops.row_blocks import RowBlocks
 from fastmat.ops.single_pass import accumulate, decomposed, wide_of

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmat.core.arrays import Array, like
+from fastmat.ops.approximations import Eigenpairs, ErrorEstimate, LowRank, RandomizedSVD
 from fastmat.ops.decompositions import eigh_of_rank, of_rank, relative_errors, within
 from fastmat.ops.draws import key_of
 from fastmat.ops.low_rank import (
@@ -19,61 +20,6 @@ from fastmat.ops.low_rank import (
 )
 from fastmat.ops.range_finder import sketched
 from fastmat.ops.statistics import entry_of
-
-
-class ErrorEstimate(NamedTuple):
-    """Upper bounds for a relative error: in the Frobenius norm, and in the spectral norm."""
-
-    frobenius: Any
-    spectral: Any
-
-
-class Factors(NamedTuple):
-    """The factors of a singular value decomposition, ``x ≈ (U * S) @ Vh``."""
-
-    U: Any
-    S: Any
-    Vh: Any
-
-
-class RandomizedSVD(Factors):
-    """What `randomized_svd` returns: three factors, and how they were found.
-
-    Attributes
-    ----------
-    error : ErrorEstimate
-    n_iter : int
-    n_passes : int
-    rank : int
-    """
-
-    error: ErrorEstimate
-    n_iter: int
-    n_passes: int
-
-    def __new__(
-        cls, U: Any, S: Any, Vh: Any, error: Any = None, n_iter: int = 0, n_passes: int = 0
-    ) -> RandomizedSVD:
-        """Three numbers of a tuple, and what goes with them."""
-        found = super().__new__(cls, U, S, Vh)
-        found.error, found.n_iter, found.n_passes = error, n_iter, n_passes
-        return found
-
-    @property
-    def rank(self) -> int:
-        """How many singular values there are."""
-        return int(self.S.shape[-1])
-
-    def __reduce__(self) -> Any:
-        """Pickle all of it, not the tuple alone."""
-        return type(self), (*self, self.error, self.n_iter, self.n_passes)
-
-
-class Eigenpairs(NamedTuple):
-    """Eigenvalues, and eigenvectors in columns."""
-
-    eigenvalues: Any
-    eigenvectors: Any
 
 
 def randomized_svd(
@@ -203,6 +149,75 @@ def randomized_svd(
     if isinstance(x, np.ndarray) or not isinstance(a, np.ndarray):
         return found
     return RandomizedSVD(*(like(part, x) for part in found), *found.__reduce__()[1][3:])
+
+
+def low_rank_approximation(
+    x: Any,
+    rank: int | None = None,
+    *,
+    tol: float | None = None,
+    n_oversamples: int = 10,
+    n_iter: int | str = "auto",
+    power_iteration_normalizer: str = "auto",
+    transpose: bool | str = "auto",
+    norm: str = "fro",
+    rng: Any = None,
+) -> LowRank:
+    """Two thin matrices whose product is near a matrix, to a rank or to a tolerance.
+
+    Parameters
+    ----------
+    x
+        As in `randomized_svd`.
+    rank
+        How many columns the first has; with `tol`, how many at the most.
+    tol, n_oversamples, n_iter, power_iteration_normalizer, transpose, norm, rng
+        As in `randomized_svd`.
+
+    Returns
+    -------
+    LowRank
+        A tuple ``(left, right)`` of shapes ``(..., m, k)`` and ``(..., k, n)``, with the
+        attributes of what `randomized_svd` returns: `error`, `n_iter`, `n_passes` and `rank`. In
+        its terms they are ``U * S`` and ``Vh``: the columns of `left` are orthogonal and get
+        shorter, the rows of `right` are orthonormal. ``left @ right`` is the approximation, and
+        ``found @ y`` multiplies it with a vector or matrix without multiplying it out.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `randomized_svd`.
+
+    References
+    ----------
+    Halko, Martinsson and Tropp, SIAM Review 53(2), 2011: theorems 10.5 and 10.6 say how near it is
+    to the best approximation; Eckart and Young, Psychometrika 1, 1936, what that is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastmat as fm
+    >>> x = np.outer([1.0, 2.0, 2.0], [3.0, 0.0, 4.0, 0.0])
+    >>> left, right = fm.low_rank_approximation(x, tol=1e-6, rng=0)
+    >>> left.shape, right.shape, np.allclose(left @ right, x)
+    ((3, 1), (1, 4), True)
+    """
+    most = None if rank is None else whole_number(rank, "rank", 1, min(operand_of(x).shape[-2:]))
+    if rank is None and tol is None:
+        raise ValueError("neither rank nor tol was given; give one of them, or both")
+    found = randomized_svd(
+        x,
+        most,
+        tol=tol,
+        n_oversamples=n_oversamples,
+        n_iter=n_iter,
+        power_iteration_normalizer=power_iteration_normalizer,
+        transpose=transpose,
+        norm=norm,
+        rng=rng,
+    )
+    left = found.U * found.S[..., np.newaxis, :]
+    return LowRank(left, found.Vh, found.error, found.n_iter, found.n_passes)
 
 
 class _Plan(NamedTuple):

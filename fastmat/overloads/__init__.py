@@ -18,6 +18,7 @@ def register():
         matmul,
         moments,
         normalization,
+        pca,
         qr_tall,
         random,
         random_matrices,

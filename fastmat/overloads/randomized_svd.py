@@ -12,12 +12,21 @@ from numba.extending import overload
 from fastmat.core.compile import call_all
 from fastmat.cpu.randomized_svd import column_lengths, flip_signs
 from fastmat.cpu.views import as_any
-from fastmat.ops import decompositions, low_rank, range_finder
+from fastmat.ops import decompositions, range_finder
 from fastmat.ops import randomized_svd as ops
-from fastmat.ops.randomized_svd import Eigenpairs, Factors
+from fastmat.ops.approximations import Eigenpairs, Factors, LowRankFactors
 from fastmat.overloads.draws import seed_reader
 from fastmat.overloads.groups import constant
-from fastmat.overloads.typing import given, numpy_dtype
+from fastmat.overloads.low_rank import (
+    as_it_stands,
+    check_integer,
+    components_reader,
+    count_reader,
+    normalizer_of,
+    operand_reader,
+    transposes_reader,
+)
+from fastmat.overloads.typing import given
 
 _matmul, _qr_tall = range_finder.matmul, range_finder.qr_tall
 _gram, _power_step = range_finder.gram, range_finder.power_step
@@ -32,11 +41,6 @@ def _product(x1, x2):
 def _factored(y):
     q, r = _qr_tall(y)
     return q, r
-
-
-def _as_it_stands(function):
-    """Have a function compiled wherever compiled code calls it."""
-    overload(function, strict=False)(lambda *arguments: function)
 
 
 for _function in (
@@ -61,16 +65,20 @@ for _function in (
     decompositions.rank_within,
     decompositions.eigh_of_rank,
 ):
-    _as_it_stands(_function)
+    as_it_stands(_function)
 
 
 @overload(range_finder.times)  # one type of array, so that there is one product to compile
 def _times(a, q):
+    if not isinstance(a, types.Array):
+        return None
     return lambda a, q: _product(as_any(a), as_any(q))
 
 
 @overload(range_finder.times_adjoint)
 def _times_adjoint(a, y):
+    if not isinstance(a, types.Array):
+        return None
     if isinstance(a.dtype, types.Complex):
         return lambda a, y: np.conj(_product(as_any(a.T), as_any(np.conj(y))))
     return lambda a, y: _product(as_any(a.T), as_any(y))
@@ -131,55 +139,6 @@ def _small_eigh(t):
     return lambda t: np.linalg.eigh(t)
 
 
-def _operand(x, ndim=2):
-    """A function of x: the matrix, as products take it, in a type that its transpose has, too."""
-    dtype = numpy_dtype(x, "x")
-    if x.ndim != ndim:
-        raise errors.TypingError(f"x has {x.ndim} dimensions; inside njit it must be a matrix")
-    if dtype.name in low_rank.COMPUTED:
-        return njit(lambda x: as_any(x))
-    if dtype.kind not in "biu":
-        raise errors.TypingError(f"x has dtype {dtype}; convert it first")
-    return njit(lambda x: as_any(x.astype(np.float64)))
-
-
-def _integer(argument, name):
-    if not isinstance(argument, types.Integer) and not isinstance(argument, int):
-        raise errors.TypingError(f"{name} is of type {argument}; it must be an integer")
-
-
-def _count(n_iter):
-    """A function (n_iter, components, smaller, adaptive): the number of power iterations."""
-    value = getattr(n_iter, "literal_value", getattr(n_iter, "value", n_iter))
-    few = low_rank.ITERATIONS_OF_FEW, low_rank.FEW, low_rank.ITERATIONS
-    if isinstance(value, str):
-        if value != "auto":
-            raise errors.TypingError(f"n_iter is {value!r}; it must be an integer or 'auto'")
-
-        def count(n_iter, components, smaller, adaptive):
-            if adaptive:
-                return 1
-            return few[0] if components < few[1] * smaller else few[2]
-
-        return njit(count)
-    _integer(n_iter, "n_iter")
-
-    def checked(n_iter, components, smaller, adaptive):
-        if n_iter < 0:
-            raise ValueError("n_iter must be at least 0")
-        return n_iter
-
-    return njit(checked)
-
-
-def _normalizer(name):
-    """The number of a normalizer that is a constant."""
-    try:
-        return low_rank.normalizer_of(constant(name, "power_iteration_normalizer", str))
-    except ValueError as error:
-        raise errors.TypingError(str(error)) from None
-
-
 def _flipped(left, right, flip):
     """The factors, contiguous, with signs that are settled."""
 
@@ -208,14 +167,15 @@ def _randomized_svd(
     norm="fro",
     rng=None,
 ):
-    matrix, count, normalizer = _operand(x), _count(n_iter), _normalizer(power_iteration_normalizer)
-    seeded, turned, size_of = seed_reader(rng), _transposes(transpose), _components(n_components)
+    matrix, count, seeded = operand_reader(x), count_reader(n_iter), seed_reader(rng)
+    normalizer = normalizer_of(power_iteration_normalizer)
+    turned, size_of = transposes_reader(transpose), components_reader(n_components)
     ranked, spectral = not given(tol), constant(norm, "norm", str) == "spectral"
     if constant(norm, "norm", str) not in ("fro", "spectral"):
         raise errors.TypingError(f"norm is {norm}; it must be 'fro' or 'spectral'")
     if ranked and not given(n_components):
         raise errors.TypingError("neither n_components nor tol was given")
-    _integer(getattr(n_oversamples, "value", n_oversamples), "n_oversamples")
+    check_integer(getattr(n_oversamples, "value", n_oversamples), "n_oversamples")
     auto = not given(n_components)
 
     @njit
@@ -263,45 +223,59 @@ def _randomized_svd(
     return randomized_svd
 
 
-def _components(n_components):
-    """A function (n_components, smaller): how many triplets are wanted at the most."""
-    if not given(n_components):
+@overload(ops.low_rank_approximation, prefer_literal=True)
+def _low_rank_approximation(
+    x,
+    rank=None,
+    tol=None,
+    n_oversamples=10,
+    n_iter="auto",
+    power_iteration_normalizer="auto",
+    transpose="auto",
+    norm="fro",
+    rng=None,
+):
+    if not given(rank) and not given(tol):
+        raise errors.TypingError("neither rank nor tol was given")
+    check = components_reader(rank, "rank")
 
-        def all_of_them(n_components, smaller):
-            if smaller == 0:
-                raise ValueError("x has no singular values")
-            return smaller
+    def low_rank_approximation(
+        x,
+        rank=None,
+        tol=None,
+        n_oversamples=10,
+        n_iter="auto",
+        power_iteration_normalizer="auto",
+        transpose="auto",
+        norm="fro",
+        rng=None,
+    ):
+        check(rank, min(x.shape))
+        u, s, vh = ops.randomized_svd(
+            x,
+            rank,
+            tol=tol,
+            n_oversamples=n_oversamples,
+            n_iter=n_iter,
+            power_iteration_normalizer=power_iteration_normalizer,
+            transpose=transpose,
+            norm=norm,
+            rng=rng,
+        )
+        return LowRankFactors(u * s, vh)
 
-        return njit(all_of_them)
-    _integer(n_components, "n_components")
-
-    def checked(n_components, smaller):
-        if not 1 <= n_components <= smaller:
-            raise ValueError("n_components must be at least 1 and at most the smaller side of x")
-        return n_components
-
-    return njit(checked)
-
-
-def _transposes(transpose):
-    """A function (transpose, shape): whether to work on the transposed matrix."""
-    value = getattr(transpose, "literal_value", getattr(transpose, "value", transpose))
-    if value == "auto":
-        return njit(lambda transpose, shape: shape[0] < shape[1])
-    if not isinstance(transpose, types.Boolean) and not isinstance(value, bool):
-        raise errors.TypingError(f"transpose is {transpose}; it must be True, False or 'auto'")
-    return njit(lambda transpose, shape: bool(transpose))
+    return low_rank_approximation
 
 
 @overload(ops.randomized_range, prefer_literal=True)
 def _randomized_range(x, size, n_iter=2, power_iteration_normalizer="auto", rng=None):
     matrix, normalizer, seeded = (
-        _operand(x),
-        _normalizer(power_iteration_normalizer),
+        operand_reader(x),
+        normalizer_of(power_iteration_normalizer),
         seed_reader(rng),
     )
-    _integer(size, "size")
-    count = _count(n_iter)
+    check_integer(size, "size")
+    count = count_reader(n_iter)
 
     def randomized_range(x, size, n_iter=2, power_iteration_normalizer="auto", rng=None):
         a = matrix(x)
@@ -323,12 +297,12 @@ def _randomized_eigh(
     rng=None,
 ):
     matrix, normalizer, seeded = (
-        _operand(x),
-        _normalizer(power_iteration_normalizer),
+        operand_reader(x),
+        normalizer_of(power_iteration_normalizer),
         seed_reader(rng),
     )
-    count, size_of = _count(n_iter), _components(n_components)
-    _integer(getattr(n_oversamples, "value", n_oversamples), "n_oversamples")
+    count, size_of = count_reader(n_iter), components_reader(n_components)
+    check_integer(getattr(n_oversamples, "value", n_oversamples), "n_oversamples")
 
     def randomized_eigh(
         x,
