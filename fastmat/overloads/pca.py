@@ -1,21 +1,26 @@
-"""`pca` inside ``@njit``: the steps in `ops.centred` are compiled as they stand."""
+"""`pca` inside ``@njit``, by `factorizations`."""
 
 import numpy as np
-from numba import njit, types
+from numba import njit
 from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call_all
-from fastmat.cpu.pca import column_moments, subtract_row
 from fastmat.cpu.randomized_svd import flip_signs
 from fastmat.cpu.views import as_any
-from fastmat.ops import centred, decompositions, range_finder
+from fastmat.ops import centred
 from fastmat.ops import pca as ops
 from fastmat.ops.pca import Components
 from fastmat.overloads.draws import seed_reader
+from fastmat.overloads.factorizations import (
+    centred_svd_of_rank,
+    centred_svd_within,
+    factorizer,
+    svd_of_rank,
+    svd_within,
+)
 from fastmat.overloads.groups import constant
 from fastmat.overloads.low_rank import (
-    as_it_stands,
     check_integer,
     components_reader,
     count_reader,
@@ -23,60 +28,6 @@ from fastmat.overloads.low_rank import (
     operand_reader,
 )
 from fastmat.overloads.typing import given
-
-for _function in (
-    centred.centred,
-    centred.centred_times,
-    centred.centred_times_adjoint,
-    centred.without_mean,
-    centred.variances,
-):
-    as_it_stands(_function)
-
-
-@overload(range_finder.times)
-def _times(a, q):
-    if isinstance(a, types.NamedTuple):
-        return lambda a, q: centred.centred_times(a, q)
-    return None
-
-
-@overload(range_finder.times_adjoint)
-def _times_adjoint(a, y):
-    if isinstance(a, types.NamedTuple):
-        return lambda a, y: centred.centred_times_adjoint(a, y)
-    return None
-
-
-@overload(centred.less_row)
-def _less_row(y, row):
-    def less_row(y, row):
-        found = np.empty(y.shape, y.dtype)
-        call_all(subtract_row, y.dtype, (as_any(y), as_any(row), as_any(found)))
-        return found
-
-    return less_row
-
-
-@overload(centred.column_moments)
-def _column_moments(a):
-    if isinstance(a.dtype, types.Complex):
-
-        def moments(a):
-            mean, sums = np.empty(a.shape[1], np.complex128), np.zeros(2)
-            real, imaginary = as_any(a.real), as_any(a.imag)
-            call_all(column_moments, real.dtype, (real, as_any(mean.real), as_any(sums)))
-            call_all(column_moments, real.dtype, (imaginary, as_any(mean.imag), as_any(sums)))
-            return mean, sums
-
-    else:
-
-        def moments(a):
-            mean, sums = np.empty(a.shape[1]), np.zeros(2)
-            call_all(column_moments, a.dtype, (as_any(a), as_any(mean), as_any(sums)))
-            return mean, sums
-
-    return moments
 
 
 @overload(ops.pca, prefer_literal=True)
@@ -103,32 +54,21 @@ def _pca(
     check_integer(getattr(n_oversamples, "value", n_oversamples), "n_oversamples")
     auto = not given(n_components)
 
-    @njit
-    def of_rank(a, kept, extra, tol, n_iter, seed):
-        size = min(kept + extra, a.shape[0], a.shape[1])
-        u, s, vh, _ = decompositions.of_rank(a, size, n_iter, normalizer, seed)
-        return u, s, vh, kept
-
-    @njit
-    def within(a, kept, extra, tol, n_iter, seed):
-        if not 0 < tol < 1:
-            raise ValueError("tol must lie between 0 and 1, both excluded")
-        u, s, vh, rest, _ = decompositions.within(a, kept, tol, spectral, n_iter, normalizer, seed)
-        return u, s, vh, decompositions.rank_within(s, tol, spectral, rest)
-
-    factorized = of_rank if ranked else within
-
     if takes_mean:
+        kernels = centred_svd_of_rank, centred_svd_within
 
         @njit
         def operand(a, mean, sums):
-            return centred.centred(a, mean, sums), mean, sums[0]
+            return (a, centred.centred(a, mean, sums).shift), mean, sums[0]
 
     else:
+        kernels = svd_of_rank, svd_within
 
         @njit
         def operand(a, mean, sums):
-            return a, np.zeros_like(mean), sums[0] + sums[1]
+            return (a,), np.zeros_like(mean), sums[0] + sums[1]
+
+    factorized = factorizer(*kernels, normalizer, ranked, spectral)
 
     def pca(
         x,
@@ -152,11 +92,11 @@ def _pca(
         iterations = count(n_iter, kept, min(m, n), auto)
         found, sums = centred.column_moments(a)
         b, mean, total = operand(a, found, sums)
-        u, s, vh, rank = factorized(b, kept, n_oversamples, tol, iterations, seeded(rng))
-        left, right = np.ascontiguousarray(u[:, :rank]), np.ascontiguousarray(vh[:rank])
+        u, s, vh = factorized(b, kept, n_oversamples, tol, iterations, seeded(rng))
+        left, right = np.ascontiguousarray(u), np.ascontiguousarray(vh)
         if flip_sign:
             call_all(flip_signs, left.dtype, (as_any(right.T), as_any(left.T)))
-        values = s[:rank].copy()
+        values = s.copy()
         variance, shares = centred.variances(values, total, m)
         return Components(
             right,

@@ -1,24 +1,24 @@
-"""`randomized_svd`, `randomized_range` and `randomized_eigh` inside ``@njit``.
-
-The bodies in `ops.range_finder` and `ops.decompositions` are compiled as they stand. Here is
-what they call that is another thing in compiled code, and what users call.
-"""
+"""`randomized_svd` and its relatives inside ``@njit``, by `factorizations`."""
 
 import numpy as np
-from numba import njit, types
 from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call_all
-from fastmat.cpu.randomized_svd import column_lengths, flip_signs
+from fastmat.cpu.randomized_svd import flip_signs
 from fastmat.cpu.views import as_any
-from fastmat.ops import decompositions, range_finder
 from fastmat.ops import randomized_svd as ops
 from fastmat.ops.approximations import Eigenpairs, Factors, LowRankFactors
 from fastmat.overloads.draws import seed_reader
+from fastmat.overloads.factorizations import (
+    eigh_of_rank,
+    factorizer,
+    range_of_rank,
+    svd_of_rank,
+    svd_within,
+)
 from fastmat.overloads.groups import constant
 from fastmat.overloads.low_rank import (
-    as_it_stands,
     check_integer,
     components_reader,
     count_reader,
@@ -27,116 +27,6 @@ from fastmat.overloads.low_rank import (
     transposes_reader,
 )
 from fastmat.overloads.typing import given
-
-_matmul, _qr_tall = range_finder.matmul, range_finder.qr_tall
-_gram, _power_step = range_finder.gram, range_finder.power_step
-
-
-@njit
-def _product(x1, x2):
-    return _matmul(x1, x2)
-
-
-@njit
-def _factored(y):
-    q, r = _qr_tall(y)
-    return q, r
-
-
-for _function in (
-    range_finder.normalized,
-    range_finder.scaled,
-    range_finder.random_block,
-    range_finder.sketched,
-    range_finder.squared_steps,
-    range_finder.check_finite,
-    range_finder.without,
-    range_finder.adaptive,
-    range_finder.above_noise,
-    range_finder.extended,
-    range_finder.norm,
-    range_finder.rounding,
-    range_finder.bounds,
-    decompositions.adjoint,
-    decompositions.of_adjoint,
-    decompositions.of_rank,
-    decompositions.within,
-    decompositions.beyond,
-    decompositions.rank_within,
-    decompositions.eigh_of_rank,
-):
-    as_it_stands(_function)
-
-
-@overload(range_finder.times)  # one type of array, so that there is one product to compile
-def _times(a, q):
-    if not isinstance(a, types.Array):
-        return None
-    return lambda a, q: _product(as_any(a), as_any(q))
-
-
-@overload(range_finder.times_adjoint)
-def _times_adjoint(a, y):
-    if not isinstance(a, types.Array):
-        return None
-    if isinstance(a.dtype, types.Complex):
-        return lambda a, y: np.conj(_product(as_any(a.T), as_any(np.conj(y))))
-    return lambda a, y: _product(as_any(a.T), as_any(y))
-
-
-@overload(range_finder.factored)
-def _factored_once(y):
-    return lambda y: _factored(as_any(y))
-
-
-@overload(range_finder.squared)
-def _squared(a):
-    return lambda a: _gram(as_any(a))
-
-
-@overload(range_finder.squared_times)
-def _squared_times(a, q):
-    return lambda a, q: _power_step(as_any(a), as_any(q))
-
-
-@overload(range_finder.is_array)
-def _is_array(a):
-    return lambda a: True
-
-
-@overload(range_finder.passes_of_step)
-def _passes_of_step(a, few):
-    return lambda a, few: 1
-
-
-@overload(range_finder.lengths)
-def _lengths(w):
-    def lengths(w):
-        found = np.empty(w.shape[1])
-        call_all(column_lengths, w.dtype, (w, found))
-        return found
-
-    return lengths
-
-
-@overload(range_finder.unit_lower)
-def _unit_lower(y):
-    def unit_lower(y):
-        if y.shape[0] >= 0:  # always; else the type of what is returned would not be known
-            raise ValueError("the normalizer LU is for Python; QR is as good")
-        return y
-
-    return unit_lower
-
-
-@overload(decompositions.small_svd)
-def _small_svd(r):
-    return lambda r: np.linalg.svd(r, False)
-
-
-@overload(decompositions.small_eigh)
-def _small_eigh(t):
-    return lambda t: np.linalg.eigh(t)
 
 
 def _flipped(left, right, flip):
@@ -178,20 +68,7 @@ def _randomized_svd(
     check_integer(getattr(n_oversamples, "value", n_oversamples), "n_oversamples")
     auto = not given(n_components)
 
-    @njit
-    def of_rank(a, kept, extra, tol, n_iter, seed):
-        size = min(kept + extra, a.shape[0], a.shape[1])
-        u, s, vh, _, _ = decompositions.of_rank(a, kept, size, n_iter, normalizer, seed)
-        return u, s, vh
-
-    @njit
-    def within(a, kept, extra, tol, n_iter, seed):
-        if not 0 < tol < 1:
-            raise ValueError("tol must lie between 0 and 1, both excluded")
-        u, s, vh, _, _ = decompositions.within(a, kept, tol, spectral, n_iter, normalizer, seed)
-        return u, s, vh
-
-    factorized = of_rank if ranked else within
+    factorized = factorizer(svd_of_rank, svd_within, normalizer, ranked, spectral)
 
     def randomized_svd(
         x,
@@ -213,12 +90,12 @@ def _randomized_svd(
         iterations = count(n_iter, kept, smaller, auto)
         transposed = turned(transpose, a.shape)
         b = as_any(a.T) if transposed else a
-        u, s, vh = factorized(b, kept, n_oversamples, tol, iterations, seeded(rng))
+        u, s, vh = factorized((b,), kept, n_oversamples, tol, iterations, seeded(rng))
         if transposed:
             left, right = _flipped(vh.T, u.T, flip_sign)
         else:
             left, right = _flipped(u, vh, flip_sign)
-        return Factors(left, s[: left.shape[1]].copy(), right)
+        return Factors(left, s.copy(), right)
 
     return randomized_svd
 
@@ -282,7 +159,10 @@ def _randomized_range(x, size, n_iter=2, power_iteration_normalizer="auto", rng=
         if not 1 <= size <= min(a.shape):
             raise ValueError("size must be at least 1 and at most the smaller side of x")
         iterations = count(n_iter, size, size, False)
-        return range_finder.sketched(a, size, iterations, normalizer, seeded(rng))[0]
+        q = np.empty((a.shape[0], size), a.dtype)
+        args = a, iterations, normalizer, np.uint64(seeded(rng)), as_any(q)
+        call_all(range_of_rank, a.dtype, args)
+        return q
 
     return randomized_range
 
@@ -320,7 +200,9 @@ def _randomized_eigh(
         if n_oversamples < 0:
             raise ValueError("n_oversamples must be at least 0")
         size, iterations = min(kept + n_oversamples, n), count(n_iter, kept, n, False)
-        found = decompositions.eigh_of_rank(a, kept, size, iterations, normalizer, seeded(rng))
-        return Eigenpairs(found[0], found[1])
+        values, vectors = np.empty(kept, a.real.dtype), np.empty((n, kept), a.dtype)
+        numbers = size, iterations, normalizer, np.uint64(seeded(rng))
+        call_all(eigh_of_rank, a.dtype, (a, *numbers, values, as_any(vectors)))
+        return Eigenpairs(values, vectors)
 
     return randomized_eigh
