@@ -95,6 +95,7 @@ CALLS = {
     "randomized_range": [((500, 300),)],
     "low_rank_approximation": [((300, 500),)],
     "pca": [((2000, 300),)],
+    "randomized_svd_vjp": [((500, 300),)],
 }
 DTYPES = ["f4", "f8", "c8"]
 COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}
