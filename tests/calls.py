@@ -294,7 +294,7 @@ def pca(x):
 def randomized_svd_vjp(x):
     values = np.arange(5, 0, -1).astype(x.dtype)
     left, right = np.ascontiguousarray(x[:, :5]), np.ascontiguousarray(x[:5])
-    return fm.randomized_svd_vjp((right.T[: len(left)], None, None), x, left, values, right)
+    return fm.randomized_svd_vjp((left[::-1].copy(), None, None), x, left, values, right)
 
 
 @register_jitable
