@@ -4,11 +4,12 @@ Peers are scikit-learn (in the place of NumPy) and PyTorch, with as many columns
 rate counts the products with the matrix alone.
 """
 
-from fastmat.comparisons import decompositions
+from fastmat.comparisons import decompositions, sparse
 from fastmat.comparisons.cases import Case
 
 from .peers import LIBRARIES, Comparison
 
+SPARSE = ((10**6, 2000, 1e-3, 20), (10**5, 10**5, 1e-4, 20))
 SHAPES = ((4000, 4000, 50), (20000, 1000, 20), (100000, 200, 10))
 
 
@@ -52,25 +53,56 @@ class Eigenpairs(Comparison):
         return Case(**decompositions.row("randomized_eigh", "float32", n, n, 20, 4))
 
 
+class Sparse(Comparison):
+    """randomized_svd of a SciPy CSR matrix: time, and what the factors leave of it."""
+
+    params = (SPARSE, LIBRARIES)
+    param_names = ("m, n, density, k", "library")
+
+    def case(self, shape):
+        return Case(**sparse.row("float32", *shape, 4))
+
+    def track_error(self, *parameters):
+        return sparse.rest(self.work.case, self.work.arrays, self.work.out)
+
+
+class SparseMemory:
+    """Peak memory of one decomposition of a SciPy CSR matrix, in bytes beyond the input."""
+
+    params = (SPARSE,)
+    param_names = ("m, n, density, k",)
+    unit = "bytes"
+
+    def track_peak(self, shape):
+        *_, k = shape
+        case = Case(**sparse.row("float32", *shape, 4))
+        return _peak(sparse.matrix(case, sparse.operands(case)), k)
+
+
 class Memory:
     """Peak memory of one decomposition, in bytes beyond the input."""
 
-    params = SHAPES
+    params = (SHAPES,)
     param_names = ("m, n, k",)
     unit = "bytes"
 
     def track_peak(self, shape):
-        import tracemalloc
-
         import numpy as np
-
-        import fastmat as fm
 
         m, n, k = shape
         x = np.random.default_rng(1).standard_normal((m, n), np.float32)
-        fm.randomized_svd(x, k, n_iter=4, rng=1)
-        tracemalloc.start()
-        fm.randomized_svd(x, k, n_iter=4, rng=1)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return peak
+        return _peak(x, k)
+
+
+def _peak(x, k):
+    """Bytes that a second call asks NumPy for, at the most at once."""
+    import tracemalloc
+
+    import fastmat as fm
+
+    fm.randomized_svd(x, k, n_iter=4, rng=1)
+    tracemalloc.start()
+    fm.randomized_svd(x, k, n_iter=4, rng=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak

@@ -18,6 +18,7 @@ from fastmat.ops.gradients import (
 )
 from fastmat.ops.layer_norm import layer_norm, rms_norm
 from fastmat.ops.linear import linear, linear_vjp, matmul_vjp
+from fastmat.ops.low_rank_sketch import LowRankSketch
 from fastmat.ops.masked import mask_rows_cols, mask_rows_cols_vjp, masked_fill, masked_fill_vjp
 from fastmat.ops.masked_gradients import (
     masked_max_vjp,
@@ -54,6 +55,7 @@ from fastmat.ops.randomized_svd import (
     randomized_svd,
 )
 from fastmat.ops.randomized_svd_vjp import randomized_svd_vjp
+from fastmat.ops.row_blocks import RowBlocks
 from fastmat.ops.semirings import Semiring, modular
 from fastmat.ops.softmax import (
     log_softmax,
@@ -69,6 +71,8 @@ from fastmat.ops.transpose import matrix_transpose, transpose
 __version__ = "0.1.0"
 
 __all__ = [
+    "LowRankSketch",
+    "RowBlocks",
     "Semiring",
     "batch_norm",
     "batch_norm_vjp",

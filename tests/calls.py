@@ -278,6 +278,16 @@ def randomized_range(x):
     return fm.randomized_range(x, 5, n_iter=1, rng=1)
 
 
+def by_row_blocks(x):
+    found = fm.randomized_svd(fm.RowBlocks(x), 5, n_iter=1, rng=1)
+    return np.concatenate((found.U, found.Vh.T, found.S.reshape(1, -1)))
+
+
+def by_sketch(x):
+    found = fm.LowRankSketch(x.shape[1], 9, dtype=x.dtype, rng=1).update(x).svd(5)
+    return np.concatenate((found.U, found.Vh.T, found.S.reshape(1, -1)))
+
+
 @register_jitable
 def low_rank_approximation(x):
     found = fm.low_rank_approximation(x, 5, n_iter=1, rng=1)
@@ -363,6 +373,8 @@ WITH_MORE = {
     "randomized_svd": randomized_svd,
     "randomized_eigh": randomized_eigh,
     "randomized_range": randomized_range,
+    "RowBlocks": by_row_blocks,
+    "LowRankSketch": by_sketch,
     "low_rank_approximation": low_rank_approximation,
     "pca": pca,
     "randomized_svd_vjp": randomized_svd_vjp,

@@ -14,6 +14,10 @@ PAGE = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
 RECIPE = re.findall(r"<!-- recipe:begin -->\n(.*?)<!-- recipe:end -->", PAGE, re.DOTALL)
 PLACES = re.findall(r"^- `([^`]+)`:", "".join(RECIPE), re.MULTILINE)
 
+ALONE = re.findall(r"<!-- python-alone:begin -->\n(.*?)<!-- python-alone:end -->", PAGE, re.DOTALL)
+PYTHON_ALONE = set(re.findall(r"`(\w+)`", "".join(ALONE)))  # classes
+COMPILED_PLACES = {"fastmat/overloads/{stem}.py", "fastmat/cpu/{stem}.py"}
+
 
 ARGUMENTS = {"Semiring", "modular", "masks"}  # of operations: they compute nothing themselves
 
@@ -63,26 +67,33 @@ def test_recipe_names_every_place():
 def test_every_callable_of_the_package_is_an_operation():
     """A public function from elsewhere would escape the tests below."""
     functions = {name for name, value in PUBLIC.items() if inspect.isfunction(value)}
-    assert functions - {"threads"} - ARGUMENTS == set(NAMES)  # which is a setting
+    assert functions - {"threads"} - ARGUMENTS == set(NAMES) - PYTHON_ALONE  # which is a setting
+    classes = {name for name, value in PUBLIC.items() if inspect.isclass(value)}
+    assert classes - ARGUMENTS == PYTHON_ALONE
     assert "matmul" in STEMS
 
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_places_exist(stem):
-    missing = [place for place in PLACES if not (ROOT / place.replace("{stem}", stem)).is_file()]
+    alone = set(STEMS[stem]) <= PYTHON_ALONE
+    places = [place for place in PLACES if not (alone and place in COMPILED_PLACES)]
+    missing = [place for place in places if not (ROOT / place.replace("{stem}", stem)).is_file()]
     assert not missing
 
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_floors_have_the_same_names(stem):
     """Each public name is overloaded for njit code, and found in tests and benchmarks."""
-    overloads = (ROOT / "fastmat" / "overloads" / f"{stem}.py").read_text(encoding="utf-8")
+    path = ROOT / "fastmat" / "overloads" / f"{stem}.py"
+    alone = set(STEMS[stem]) <= PYTHON_ALONE
+    overloads = "" if alone else path.read_text(encoding="utf-8")
     files = set(Path(__file__).parent.glob("test_*.py")) - {Path(__file__)}
     tests = "".join(path.read_text(encoding="utf-8") for path in files)
     benchmarks = (ROOT / "benchmarks" / f"bench_{stem}.py").read_text(encoding="utf-8")
     for name in STEMS[stem]:
         bare = name.split(".")[-1]
-        assert re.search(rf"^@overload\((\w+\.)?{bare}\b", overloads, re.MULTILINE), name
+        overloaded = re.search(rf"^@overload\((\w+\.)?{bare}\b", overloads, re.MULTILINE)
+        assert overloaded or alone, name
         assert re.search(rf"\b{name}\b", tests), name
         assert re.search(rf"\b{name}\b", benchmarks), name
 
@@ -90,13 +101,22 @@ def test_floors_have_the_same_names(stem):
 @pytest.mark.parametrize("name", NAMES)
 def test_docstring_is_numpydoc(name):
     docstring = inspect.getdoc(PUBLIC[name])
-    for section in ("Parameters", "Returns", "Raises", "Examples"):
+    returned = "Attributes" if name in PYTHON_ALONE else "Returns"
+    for section in ("Parameters", returned, "Raises", "Examples"):
         assert f"\n{section}\n{'-' * len(section)}\n" in docstring, section
     assert ">>> " in docstring.split("\nExamples\n")[1]
     parameters = docstring.split("\nParameters\n")[1].split("\n\n")[0]
     documented = set(re.findall(r"\w+", " ".join(re.findall(r"^\S.*$", parameters, re.MULTILINE))))
     missing = set(inspect.signature(PUBLIC[name]).parameters) - documented
     assert not missing
+
+
+@pytest.mark.parametrize("name", sorted(PYTHON_ALONE))
+def test_classes_for_python_alone_say_so(name):
+    """In their docstring; and each method has one."""
+    assert "In compiled code there is no such class" in " ".join(PUBLIC[name].__doc__.split())
+    for method, value in vars(PUBLIC[name]).items():
+        assert method.startswith("_") or not callable(value) or inspect.getdoc(value), method
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -251,7 +251,8 @@ def test_results_can_be_pickled():
     found = fm.pca(np.eye(5), 2, rng=1)
     again = pickle.loads(pickle.dumps(found))
     assert type(again) is type(found)
-    assert (again.error, again.n_iter, again.n_passes) == (found.error, 4, 11)
+    assert (again.error, again.n_iter) == (found.error, 4)
+    assert again.n_passes == found.n_passes
     assert all(bits(x) == bits(y) for x, y in zip(found, again, strict=True))
 
 

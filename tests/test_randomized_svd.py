@@ -79,8 +79,21 @@ def test_defaults_are_those_of_scikit_learn():
     x = np.random.default_rng(3).standard_normal((100, 90))
     assert fm.randomized_svd(x, 8, rng=0).n_iter == 7
     assert fm.randomized_svd(x, 9, rng=0).n_iter == 4
-    found = fm.randomized_svd(x, 5, n_iter=3, rng=0)
+    found = fm.randomized_svd(x, 5, n_iter=3, power_iteration_normalizer="QR", rng=0)
     assert (found.n_iter, found.n_passes, found.rank) == (3, 8, 5)
+
+
+def test_passes():
+    """As many as there are: both products of an iteration share one, if that is accurate."""
+    x = np.random.default_rng(3).standard_normal((300, 250))
+    assert fm.randomized_svd(x, 5, n_iter=3, rng=0).n_passes == 2 + 3  # power_step
+    assert fm.randomized_svd(x[:, :100], 5, n_iter=3, rng=0).n_passes == 2 + 1  # gram
+    steep = x * 1e-3 ** np.arange(250)
+    for a, wasted in (steep, 1), (steep[:, :100], 1):
+        found = fm.randomized_svd(a, 5, n_iter=3, rng=0)
+        assert found.n_passes == 2 + 2 * 3 + wasted
+        exact = fm.randomized_svd(a, 5, n_iter=3, power_iteration_normalizer="QR", rng=0)
+        assert [bits(part) for part in found] == [bits(part) for part in exact]
 
 
 @pytest.mark.parametrize("normalizer", ["auto", "QR", "LU", "none"])

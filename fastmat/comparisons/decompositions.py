@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastmat
+from fastmat.comparisons import sparse
 
 if TYPE_CHECKING:
     from fastmat.comparisons.cases import Case
@@ -26,6 +27,8 @@ OPERATIONS = (
     "randomized_svd",
     "randomized_range",
     "randomized_eigh",
+    "RowBlocks",
+    "LowRankSketch",
     "low_rank_approximation",
     "pca",
     "randomized_svd_vjp",
@@ -33,6 +36,8 @@ OPERATIONS = (
 
 _OVERSAMPLES, _SEED = 10, 1
 _SLACK = 1e-2  # by which the error may be larger than the other library's
+_SLACK_ONCE = 5e-2  # of one pass, without iterations
+_ROWS = 4096  # that NumPy's single pass takes at a time
 _DECAY = 0.5  # the singular values of an operand fall about as powers of this exponent
 
 
@@ -52,6 +57,14 @@ ROWS = (
     row("randomized_svd", "float32", 1000, 1000, 20, 4, quick=True),
     row("randomized_range", "float32", 4000, 4000, 60, 2),
     row("randomized_eigh", "float32", 2000, 2000, 20, 4),
+    *sparse.ROWS,
+    *(
+        row(op, dtype, 100_000, 500, 20, n_iter)
+        for op, n_iter in (("RowBlocks", 2), ("LowRankSketch", 0))
+        for dtype in ("float32", "float64")
+    ),
+    row("RowBlocks", "float32", 20_000, 200, 10, 2, quick=True),
+    row("LowRankSketch", "float32", 20_000, 200, 10, 0, quick=True),
     row("low_rank_approximation", "float32", 4000, 4000, 50, 4),
     row("randomized_svd_vjp", "float32", 1000, 800, 20, 4, quick=True),
     *(
@@ -79,6 +92,8 @@ def operands(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
 
 def output(case: Case, arrays: tuple[Array, ...]) -> Array:
     """An output for all factors, one after another."""
+    if sparse.has(case):
+        return sparse.output(case)
     (m, n), k = case.shapes[0], _options(case)[0]
     sizes = {
         "randomized_svd_vjp": m * n,
@@ -92,6 +107,8 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
 
 def operations(case: Case) -> float:
     """Additions and multiplications of the products with the matrix alone, or that make it."""
+    if sparse.has(case):
+        return sparse.operations(case)
     (m, n), (k, n_iter) = case.shapes[0], _options(case)
     if case.op == "randomized_svd_vjp":  # of the last product, which makes a matrix of factors
         return 4.0 * m * n * k
@@ -102,7 +119,14 @@ def operations(case: Case) -> float:
 
 def fastmat_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
     """fastmat's way."""
+    if sparse.has(case):
+        return sparse.fastmat_call(case, arrays, out)
     k, n_iter = _options(case)
+    if case.op == "LowRankSketch":
+        return partial(_store, partial(_sketch, arrays[0], k), out)
+    if case.op == "RowBlocks":
+        x, options = fastmat.RowBlocks(arrays[0]), {"n_iter": n_iter, "rng": _SEED}
+        return partial(_store, partial(fastmat.randomized_svd, x, k, **options), out)
     function = getattr(fastmat, case.op)
     if case.op == "randomized_svd_vjp":
         return partial(_store, partial(function, arrays[3:], None, *arrays[:3]), out)
@@ -119,12 +143,17 @@ def _scores_first(call: Callable[[], Any]) -> tuple[Array, ...]:
 
 def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
     """NumPy's way, or scikit-learn's."""
+    if sparse.has(case):
+        return sparse.numpy_call(case, arrays, out)
     k, n_iter = _options(case)
     if case.op == "randomized_svd_vjp":
         return partial(_store, partial(_vjp, *arrays), out)
     if case.op == "pca" and importlib.util.find_spec("sklearn") is not None:
         return partial(_store, partial(_pca_of_scikit_learn, arrays[0], k, n_iter), out)
-    if case.op == "randomized_svd" and importlib.util.find_spec("sklearn") is not None:
+    if (
+        case.op in ("randomized_svd", "RowBlocks")
+        and importlib.util.find_spec("sklearn") is not None
+    ):
         from sklearn.utils.extmath import randomized_svd
 
         arguments = {"n_oversamples": _OVERSAMPLES, "n_iter": n_iter, "random_state": _SEED}
@@ -135,6 +164,8 @@ def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
 
 def torch_call(case: Case, tensors: Sequence[Any], out: Any) -> Call | None:
     """PyTorch's way, where it has one: as many columns, of which the last are not dropped."""
+    if sparse.has(case):
+        return sparse.torch_call(case, tensors, out)
     import torch
 
     if case.op not in ("randomized_svd", "low_rank_approximation", "pca"):
@@ -166,11 +197,15 @@ def error(case: Case, arrays: Sequence[Array], result: Array, expected: Array) -
         exact = _vjp(*(part.astype(np.float64) for part in arrays)).reshape(-1)
         off = float(np.linalg.norm(result - exact) / np.linalg.norm(exact))
         return off / (1000 * float(np.finfo(result.dtype).eps))
-    x = arrays[0].astype(np.float64)
-    size = float(np.linalg.norm(x))
     rounding = 100 * float(np.finfo(result.dtype).eps)
-    found, other = (_rest(case, x, factors) / size for factors in (result, expected))
-    return found / ((1 + _SLACK) * other + rounding)
+    if sparse.has(case):
+        found, other = (sparse.rest(case, arrays, factors) for factors in (result, expected))
+    else:
+        x = arrays[0].astype(np.float64)
+        size = float(np.linalg.norm(x))
+        found, other = (_rest(case, x, factors) / size for factors in (result, expected))
+    slack = _SLACK_ONCE if case.op == "LowRankSketch" else _SLACK
+    return found / ((1 + slack) * other + rounding)
 
 
 def _options(case: Case) -> tuple[int, int]:
@@ -220,6 +255,25 @@ def _svd(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
     return (q @ u)[:, :k], s[:k], vh[:k]
 
 
+def _sketch(x: Array, k: int) -> Any:
+    sketch = fastmat.LowRankSketch(x.shape[1], k + _OVERSAMPLES, dtype=x.dtype, rng=_SEED)
+    return sketch.update(x).svd(k)
+
+
+def _single_pass(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
+    """Blocks of rows one after another, multiplied in double precision as `LowRankSketch` does."""
+    (m, n), size = x.shape, k + _OVERSAMPLES
+    draws = np.random.default_rng(_SEED).standard_normal((n, size), dtype=x.dtype.type)
+    y, h = np.empty((m, size), x.dtype), np.zeros((n, size))
+    for start in range(0, m, _ROWS):
+        block = x[start : start + _ROWS]
+        y[start : start + _ROWS] = block @ draws
+        h += block.T.astype(np.float64) @ y[start : start + _ROWS].astype(np.float64)
+    q, r = np.linalg.qr(y.astype(np.float64))
+    u, s, vh = np.linalg.svd(np.linalg.solve(r.T, h.T), full_matrices=False)
+    return (q @ u[:, :k]).astype(x.dtype), s[:k].astype(x.dtype), vh[:k].astype(x.dtype)
+
+
 def _factors(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
     u, s, vh = _svd(x, k, n_iter)
     return u * s, vh
@@ -259,6 +313,8 @@ def _eigh(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
 
 _NUMPY: dict[str, Callable[[Array, int, int], Any]] = {
     "randomized_svd": _svd,
+    "RowBlocks": _svd,
+    "LowRankSketch": _single_pass,
     "randomized_range": _range,
     "randomized_eigh": _eigh,
     "low_rank_approximation": _factors,

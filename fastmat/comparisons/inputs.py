@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmat.comparisons import decompositions, masked_reductions, moves, programs, tall
+from fastmat.comparisons import decompositions, masked_reductions, moves, programs, sparse, tall
 from fastmat.comparisons.cases import Case, Shape
 from fastmat.comparisons.results import Array, with_results
 
@@ -27,6 +27,8 @@ def operands(case: Case) -> tuple[Array, ...]:
             return (pixels,)
         scale = 1 if case.dtype.startswith("float") else 2**14
         return pixels, np.round(_YCBCR * scale, 4 if scale == 1 else 0).astype(case.dtype)
+    if sparse.has(case):
+        return sparse.operands(case)
     rng = np.random.default_rng(1)
     arrays = tuple(_random(rng, shape, np.dtype(case.dtype)) for shape in case.shapes)
     if case.clusters:

@@ -11,6 +11,7 @@ from fastmat.core.compile import call, kernel, reads, writes
 from fastmat.core.inline import inlined, overload
 from fastmat.core.mathfn import accumulator, plus
 from fastmat.cpu.blocking import (
+    STRIDED_PANELS,
     WIDTH,
     block_cols,
     block_rows,
@@ -25,6 +26,7 @@ from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
 from fastmat.cpu.simd import merge_tile, multiply_tile
+from fastmat.cpu.strided import is_strided, strided_tiles
 from fastmat.cpu.views import address, part, transposed
 
 
@@ -47,6 +49,11 @@ def _row_block(args, slot, index):
     i0, j0 = index // across * height, index % across * width
     i1, j1 = min(c.shape[0], i0 + height), min(c.shape[1], j0 + width)
     panel = k * rows * parts(a.dtype)
+    if c.shape[1] <= STRIDED_PANELS * cols and across == 1 and c.strides[1] == c.itemsize:
+        target = part(c, i0, i1, 0, c.shape[1])
+        args = part(a, i0, i1), b_packed.ctypes.data, target, accumulate, own[slot], edges[slot]
+        if _multiplied_in_place(args):
+            return
     for i in range(i0, i1, rows):
         at = (i - i0) // rows * panel
         target = part(own[slot], at, at + panel)
@@ -56,6 +63,24 @@ def _row_block(args, slot, index):
         right = b_packed.ctypes.data + j * k * parts(a.dtype) * size
         target = part(c, i0, i1, j, min(j + cols, j1))
         call(tiles, a.dtype, (k, left, right, target, accumulate, edges[slot]))
+
+
+def _multiplied_in_place(args):
+    raise TypeError("only for compiled code")
+
+
+@overload(_multiplied_in_place)
+def _multiplied_in_place_by_dtype(args):
+    """Multiply rows of a without packing them, if their dtype permits; whether that was done."""
+    if not is_strided(args[0].dtype):
+        return lambda args: False
+
+    def multiplied(args):
+        a, b, c, accumulate, own, edge = args
+        call(strided_tiles, a.dtype, (a, b, c, False, accumulate, own, edge))
+        return True
+
+    return multiplied
 
 
 @task

@@ -179,7 +179,7 @@ def product(
         call_on_demand(matvec, a.dtype, (transposed(b), a[0], c[0], threads))
     elif m * n <= SPLIT_AREA and k > split_depth(a.dtype):
         call_on_demand(long_sums, a.dtype, (a, b, c, threads))
-    elif k <= depth(a.dtype) and n <= 2 * lanes(a.dtype):
+    elif k <= depth(a.dtype) and n <= lanes(a.dtype):
         _narrow(a, b, c, threads)
     elif k <= depth(a.dtype) and m <= direct_rows(a.dtype):
         _narrow(transposed(b), transposed(a), transposed(c), threads)

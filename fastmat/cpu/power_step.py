@@ -1,11 +1,10 @@
 """aᴴ(a q) in one pass over a: a block of its rows is used twice while it is in the cache."""
 
 from fastmat.core.compile import call, kernel, reads, writes
-from fastmat.core.inline import inlined
+from fastmat.core.mathfn import narrow
 from fastmat.core.process import num_threads
 from fastmat.cpu.blocking import (
     SERIAL_WORK,
-    block_rows,
     ceil_div,
     depth,
     parts,
@@ -17,13 +16,14 @@ from fastmat.cpu.blocking_linalg import (
     FLOATS,
     STEP_BYTES,
     STEP_PIECES,
+    STEP_ROWS,
     STEP_SHARE,
 )
-from fastmat.cpu.gemm import tiles
-from fastmat.cpu.gram import change_signs
+from fastmat.cpu.gram import change_signs, conjugate
 from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
 from fastmat.cpu.scratch import scalar_dtype, scratch
+from fastmat.cpu.strided import strided_tiles
 from fastmat.cpu.views import part, transposed
 
 
@@ -39,7 +39,7 @@ def power_step(
         return
     threads = num_threads() if m * n * few > SERIAL_WORK else 1
     rows, cols, scalar = tile_rows(a.dtype), tile_cols(a.dtype), scalar_dtype(a.dtype)
-    height = min(max(1, STEP_BYTES // (n * a.itemsize * rows)) * rows, block_rows(a.dtype))
+    height = min(max(1, STEP_BYTES // (n * a.itemsize * rows)) * rows, STEP_ROWS)
     blocks = ceil_div(m, height)
     pieces = max(1, min(STEP_PIECES, blocks, m // (STEP_SHARE * few)))
     piece = ceil_div(blocks, pieces) * height
@@ -52,7 +52,7 @@ def power_step(
         target = part(q_packed, at, at + across * steps.shape[0] * parts(a.dtype))
         parallel_for(_pack_columns, ceil_div(few, cols), threads, (steps, cols, target))
     sums = scratch((max(1, pieces), n, across), a.dtype)
-    size = max(height * min(depth(a.dtype), n), rows * height) * parts(a.dtype)
+    size = max(min(depth(a.dtype), n), height) * rows * parts(a.dtype)
     own = scratch((threads, size), scalar)
     between = scratch((threads, height, across), a.dtype)
     again = scratch((threads, height * across * parts(a.dtype)), scalar)
@@ -70,46 +70,32 @@ def _pack_columns(args, slot, index):
     call(pack, x.dtype, (columns, width, part(packed, index * size, (index + 1) * size)))
 
 
-@inlined
-def _end(j, few, cols):
-    """Last column of a panel in sums that are padded: a whole panel needs no merging."""
-    return few if 2 * (few - j) <= cols else j + cols
-
-
 @task
 def _piece(args, slot, index):
     a, few, q_packed, sums, piece, height, own, between, again, edges = args
-    (m, n), cols, rows = a.shape, tile_cols(a.dtype), tile_rows(a.dtype)
+    (m, n), cols = a.shape, tile_cols(a.dtype)
     first, last = index * piece, min((index + 1) * piece, m)
-    size, across, left = own.itemsize, sums.shape[2], own[slot].ctypes.data
+    size, across = own.itemsize, sums.shape[2]
     for r0 in range(first, last, height):
         r1 = min(r0 + height, last)
         for p in range(0, n, depth(a.dtype)):
             k = min(depth(a.dtype), n - p)
-            panel = k * rows * parts(a.dtype)
-            for i in range(r0, r1, rows):
-                at = (i - r0) // rows * panel
-                source = part(a, i, min(i + rows, r1), p, p + k)
-                call(pack, a.dtype, (source, rows, part(own[slot], at, at + panel)))
-            for j in range(0, few, cols):
-                right = q_packed.ctypes.data + (p * across + j * k) * parts(a.dtype) * size
-                target = part(between[slot], 0, r1 - r0, j, _end(j, few, cols))
-                call(tiles, a.dtype, (k, left, right, target, p > 0, edges[slot]))
+            source = part(a, r0, r1, p, p + k)
+            right = q_packed.ctypes.data + p * across * parts(a.dtype) * size
+            target = part(between[slot], 0, r1 - r0, 0, few)
+            args = source, right, target, True, p > 0, own[slot], edges[slot]
+            call(strided_tiles, a.dtype, args)
         k = r1 - r0
         for j in range(0, few, cols):
             at = j * k * parts(a.dtype)
             columns = part(transposed(between[slot]), j, min(j + cols, few), 0, k)
             target = part(again[slot], at, at + k * cols * parts(a.dtype))
             call(pack, a.dtype, (columns, cols, target))
-        panel = part(own[slot], 0, k * rows * parts(a.dtype))
-        for i in range(0, n, rows):
-            source = part(transposed(a), i, min(i + rows, n), r0, r1)
-            call(pack, a.dtype, (source, rows, panel))
-            change_signs(a.dtype, panel, rows, False, True)
-            for j in range(0, few, cols):
-                right = again[slot].ctypes.data + j * k * parts(a.dtype) * size
-                target = part(sums[index], i, min(i + rows, n), j, _end(j, few, cols))
-                call(tiles, a.dtype, (k, left, right, target, r0 > first, edges[slot]))
+            change_signs(a.dtype, target, cols, False, True)
+        source, right = part(transposed(a), 0, n, r0, r1), again[slot].ctypes.data
+        target = part(sums[index], 0, n, 0, few)
+        args = source, right, target, True, r0 > first, own[slot], edges[slot]
+        call(strided_tiles, a.dtype, args)
 
 
 @task
@@ -117,10 +103,7 @@ def _add_up(args, slot, index):
     sums, pieces, w = args
     for i in range(index * COMBINED_ROWS, min((index + 1) * COMBINED_ROWS, w.shape[0])):
         for j in range(w.shape[1]):
-            if pieces:
-                w[i, j] = sums[0, i, j]
-            else:
-                w[i, j] = 0
-        for q in range(1, pieces):
-            for j in range(w.shape[1]):
-                w[i, j] += sums[q, i, j]
+            total = sums[0, i, j] if pieces else narrow(0, w.dtype)
+            for q in range(1, pieces):
+                total += sums[q, i, j]
+            w[i, j] = conjugate(total)

@@ -101,8 +101,12 @@ def _check_literals(thirds, vectors):
             raise errors.RequireLiteralValue("thirds and vectors must be constants")
 
 
-def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
-    """The code of a tile: thirds of its rows, vectors of its columns, steps of both panels."""
+def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes, offsets=None, ask=None):
+    """The code of a tile: thirds of its rows, vectors of its columns, steps of both panels.
+
+    `offsets` say where the parts of a number in each row of a lie, if a is not packed; `ask` is
+    called with the address of a before `unroll` steps, to ask for what will be wanted next.
+    """
     tile = blocking.tile(dtype)
     height, across = tile.rows * shape[0] // 3, min(shape[1], tile.vectors)
     k, a, b, c, c_stride, accumulate = args
@@ -113,6 +117,8 @@ def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
     vector = ir.VectorType(lane, tile.lanes)
     width = tile.lanes * size
     parts = tile.parts
+    if offsets is None:
+        offsets = [[(p * tile.rows + r) * size for p in range(parts)] for r in range(height)]
 
     a_at = cgutils.alloca_once_value(builder, builder.inttoptr(a, i8.as_pointer()))
     b_at = cgutils.alloca_once_value(builder, builder.inttoptr(b, i8.as_pointer()))
@@ -135,8 +141,8 @@ def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
         ]
         for r, row in enumerate(sums):
             scalars = [
-                load(builder, shift(builder, a_pointer, (p * tile.rows + r) * size), lane, size)
-                for p in range(parts)
+                load(builder, shift(builder, a_pointer, offset), lane, size)
+                for offset in offsets[r]
             ]
             spread = [splat(builder, scalar, tile.lanes) for scalar in scalars]
             for x, y, accumulator in _terms(builder, spread, columns, row, across):
@@ -145,6 +151,8 @@ def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
 
     def advance(steps):
         a_pointer, b_pointer = builder.load(a_at), builder.load(b_at)
+        if ask is not None and steps == tile.unroll:
+            ask(a_pointer)
         for _ in range(steps):
             step(a_pointer, b_pointer)
             a_pointer, b_pointer = (
@@ -164,7 +172,7 @@ def _multiply_tile(context, builder, dtype, shape, args, steps_in_bytes):
         with builder.if_then(builder.icmp_signed(">", now, ir.Constant(i64, 0))):
             for pointer in rows:
                 for offset in lines:
-                    _prefetch(builder, shift(builder, pointer, offset))
+                    ask_for(builder, shift(builder, pointer, offset))
         builder.store(last, steps)
         with cgutils.for_range(builder, builder.sdiv(now, unroll)):
             advance(tile.unroll)
@@ -265,7 +273,7 @@ def _terms(builder, spread, columns, row, vectors):
         yield imaginary, columns[v], row[vectors + v]
 
 
-def _prefetch(builder, pointer):
+def ask_for(builder, pointer, write=True):
     signature = ir.FunctionType(ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
     function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
     builder.call(function, [pointer, *(ir.Constant(i32, n) for n in (1, 3, 1))])
@@ -421,7 +429,7 @@ def prefetch(typingctx, address):
     """Have the cache line at an address fetched."""
 
     def codegen(context, builder, signature, args):
-        _prefetch(builder, builder.inttoptr(args[0], i8.as_pointer()))
+        ask_for(builder, builder.inttoptr(args[0], i8.as_pointer()))
         return context.get_dummy_value()
 
     return types.void(types.intp), codegen

@@ -11,6 +11,7 @@ from fastmat.cpu.simd import (
     _check_literals,
     _multiply_tile,
     _terms,
+    ask_for,
     i8,
     i64,
     load,
@@ -46,6 +47,82 @@ def multiply_shared(
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def multiply_strided(
+    typingctx,
+    element,  # dtype of the product: float or complex
+    vectors,  # in the source of the caller
+    k,
+    a,  # in, address of (MR, k) numbers of any strides
+    a_row,  # bytes from row to row
+    a_step,  # bytes from column to column
+    b,  # in, address of a panel (k, parts, NR) of real scalars
+    c,  # inout, address of (MR, NR) numbers, columns side by side
+    c_stride,
+    accumulate,
+):
+    """`multiply_tile`, all of its rows, of numbers that are read where they lie."""
+    if not isinstance(vectors, types.IntegerLiteral):
+        raise errors.RequireLiteralValue("vectors must be a constant")
+    tile = blocking.tile(element.dtype)
+    signature = types.void(element, vectors, *[types.intp] * 7, types.boolean)
+
+    def codegen(context, builder, signature, args):
+        _, _, k, a, a_row, a_step, *rest = args
+        size = context.get_abi_sizeof(context.get_data_type(real(element.dtype)))
+        offsets = []
+        for row in range(tile.rows):
+            first = builder.mul(a_row, ir.Constant(i64, row))
+            offsets.append(
+                [builder.add(first, ir.Constant(i64, p * size)) for p in range(tile.parts)]
+            )
+        steps = a_step, ir.Constant(i64, tile.parts * tile.cols * size)
+        shape = 3, vectors.literal_value
+        ask = _asking(builder, tile, a, a_row, a_step)
+        args = k, a, *rest
+        _multiply_tile(context, builder, element.dtype, shape, args, steps, offsets, ask)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _asking(builder, tile, a, a_row, a_step):
+    """A function that asks for a part of the rows that come after those of a tile.
+
+    In the direction of k for each step, a line of the cache for each. Across it, where rows are
+    read along: some rows at a time, and when all have had their turn, the next line of each.
+    """
+    turns = 4
+    some, down = tile.rows // turns, builder.mul(a_row, ir.Constant(i64, tile.rows))
+    start = shift(builder, builder.inttoptr(a, i8.as_pointer()), down)
+    at = cgutils.alloca_once_value(builder, start)
+    turn = cgutils.alloca_once_value(builder, ir.Constant(i64, 0))
+    builder.store(start, at)
+    builder.store(ir.Constant(i64, 0), turn)
+    few = builder.mul(a_row, ir.Constant(i64, some))
+    back = builder.sub(
+        ir.Constant(i64, blocking.CACHE_LINE),
+        builder.mul(few, ir.Constant(i64, turns - 1)),
+    )
+    across = builder.mul(a_row, ir.Constant(i64, blocking.PREFETCH_TILES * tile.rows))
+
+    def ask(a_pointer):
+        for step in range(tile.unroll):
+            along = builder.mul(a_step, ir.Constant(i64, step))
+            ask_for(builder, shift(builder, a_pointer, builder.add(across, along)), write=False)
+        pointer = builder.load(at)
+        for row in range(some):
+            offset = builder.mul(a_row, ir.Constant(i64, row))
+            ask_for(builder, shift(builder, pointer, offset), write=False)
+        done = builder.add(builder.load(turn), ir.Constant(i64, 1))
+        done = builder.and_(done, ir.Constant(i64, turns - 1))
+        last = builder.icmp_signed("==", done, ir.Constant(i64, 0))
+        builder.store(shift(builder, pointer, builder.select(last, back, few)), at)
+        builder.store(done, turn)
+
+    return ask
 
 
 @intrinsic

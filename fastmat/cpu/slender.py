@@ -11,14 +11,18 @@ from fastmat.cpu.blocking import (
     ceil_div,
     depth,
     direct_rows,
-    lanes,
+    parts,
     split_depth,
+    tile_cols,
+    tile_rows,
 )
 from fastmat.cpu.gemm import gemm
+from fastmat.cpu.panels import pack
 from fastmat.cpu.parallel import parallel_for, task
-from fastmat.cpu.scratch import scratch, sum_dtype
-from fastmat.cpu.small import DIRECT, direct, is_direct
-from fastmat.cpu.views import part, stack
+from fastmat.cpu.scratch import scalar_dtype, scratch, sum_dtype
+from fastmat.cpu.small import DIRECT, direct
+from fastmat.cpu.strided import STRIDED, is_strided, strided_tiles
+from fastmat.cpu.views import part, stack, transposed
 
 
 def _matrices(t):
@@ -64,16 +68,31 @@ def _piece_product_by_dtype(
     b,  # in (k, n)
     c,  # out (m, n), of the accumulator's dtype
 ):
-    if not is_direct(a.dtype):
-        return lambda a, b, c: call_on_demand(gemm, a.dtype, (a, b, c, 1))
+    if is_strided(a.dtype):
+        return lambda a, b, c: call(strided_product, a.dtype, (a, b, c))
+    return lambda a, b, c: call_on_demand(gemm, a.dtype, (a, b, c, 1))
 
-    def piece_product(a, b, c):
-        if b.shape[1] <= 2 * lanes(a.dtype):
-            call_on_demand(direct, a.dtype, (stack(a, 1, 0), stack(b, 1, 0), stack(c, 1, 0), 1))
-        else:
-            call_on_demand(gemm, a.dtype, (a, b, c, 1))
 
-    return piece_product
+@kernel(lambda t: (reads(t, 2), reads(t, 2), types.Array(t, 2, "C")), STRIDED)
+def strided_product(
+    a,  # in (m, k)
+    b,  # in (k, n)
+    c,  # out (m, n)
+):
+    """c = a @ b on one thread; b alone is packed."""
+    (m, k), n, rows, cols = a.shape, b.shape[1], tile_rows(a.dtype), tile_cols(a.dtype)
+    steps, scalar = min(depth(a.dtype), k), scalar_dtype(a.dtype)
+    size = steps * cols * parts(a.dtype)
+    panels = scratch(ceil_div(n, cols) * size, scalar)
+    own, edge = scratch(steps * rows * parts(a.dtype), scalar), scratch((rows, cols), a.dtype)
+    for p in range(0, k, steps):
+        chunk = part(b, p, p + steps)
+        size = chunk.shape[0] * cols * parts(a.dtype)
+        for j in range(0, n, cols):
+            columns, at = part(transposed(chunk), j, j + cols), j // cols * size
+            call(pack, a.dtype, (columns, cols, part(panels, at, at + size)))
+        args = part(a, 0, m, p, p + steps), panels.ctypes.data, c, False, p > 0, own, edge
+        call(strided_tiles, a.dtype, args)
 
 
 @kernel(_matrices, DIRECT)

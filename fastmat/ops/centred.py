@@ -30,13 +30,26 @@ class Centred(NamedTuple):
     shape: Any
     dtype: Any
 
-    def matmat(self, q: Array) -> Array:
+    @property
+    def ndim(self) -> int:
+        """Of a matrix."""
+        return 2
+
+    def times(self, q: Array) -> Array:
         """The centred matrix times q."""
         return centred_times(self, q)
 
-    def rmatmat(self, y: Array) -> Array:
+    def times_adjoint(self, y: Array) -> Array:
         """Its adjoint times y."""
         return centred_times_adjoint(self, y)
+
+    def power_step(self, q: Array) -> Array:
+        """Its adjoint times the centred matrix times q."""
+        return self.times_adjoint(self.times(q))
+
+    def passes_of_step(self, few: int) -> int:
+        """How many times `power_step` reads the matrix."""
+        return 2
 
 
 def less_row(y: Array, row: Array) -> Array:

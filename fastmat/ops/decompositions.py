@@ -42,39 +42,40 @@ def adjoint(r: Array) -> Array:
     return np.ascontiguousarray(np.conj(r.T))
 
 
-def svd_by(q: Array, z: Array) -> tuple[Array, Array, Array]:
-    """The decomposition of ``q @ adjoint(z)``, where q is orthonormal."""
-    v, r = factored(z)
-    w, s, th = small_svd(adjoint(r))
-    return times(q, w), s, times(th, adjoint(v))
-
-
 def of_rank(
-    a: Any, size: int, n_iter: int, normalizer: int, seed: Any
-) -> tuple[Array, Array, Array, Array]:
-    """All `size` singular triplets that a sketch of a matrix has, and probes of what is beyond.
+    a: Any, kept: int, size: int, n_iter: int, normalizer: int, seed: Any
+) -> tuple[Array, Array, Array, Array, int]:
+    """The first of `size` triplets of a sketch, all values, probes of what is beyond, and passes.
 
-    Halko, Martinsson and Tropp, algorithm 5.1; the factorization of the small matrix is by way of
-    a QR decomposition of its adjoint, which is tall.
+    Halko, Martinsson and Tropp, algorithm 5.1.
     """
-    q, probes, seen = sketched(a, size, n_iter, normalizer, seed)
-    u, s, vh = svd_by(q, times_adjoint(a, q))
-    return u, s, vh, beyond(u, s, vh, probes, seen)
+    q, probes, seen, passes = sketched(a, size, n_iter, normalizer, seed)
+    w, s, vh = of_adjoint(times_adjoint(a, q))
+    rest = beyond(q, w, s, vh, probes, seen)
+    return times(q, w[:, :kept]), s, vh[:kept], rest, passes + 1
 
 
 def within(
     a: Any, most: int, tol: float, spectral: bool, n_iter: int, normalizer: int, seed: Any
 ) -> tuple[Array, Array, Array, Array, int]:
-    """Triplets enough for a tolerance, probes of what is beyond, and how many blocks it took."""
-    found = adaptive(a, most, tol, spectral, n_iter, normalizer, seed)
-    q, z, probes, seen, blocks = found
-    u, s, vh = svd_by(q, z)
-    return u, s, vh, beyond(u, s, vh, probes, seen), blocks
+    """Triplets enough for a tolerance, all values, probes of what is beyond, and passes."""
+    q, z, probes, seen, blocks = adaptive(a, most, tol, spectral, n_iter, normalizer, seed)
+    w, s, vh = of_adjoint(z)
+    rest = beyond(q, w, s, vh, probes, seen)
+    kept = rank_within(s, tol, spectral, rest)
+    return times(q, w[:, :kept]), s, vh[:kept], rest, 1 + blocks * (2 + 2 * n_iter)
 
 
-def beyond(u: Array, s: Array, vh: Array, probes: Array, seen: Array) -> Array:
+def of_adjoint(z: Array) -> tuple[Array, Array, Array]:
+    """The decomposition of the adjoint of a tall matrix, by way of its QR decomposition."""
+    v, r = factored(z)
+    w, s, th = small_svd(adjoint(r))
+    return w, s, times(th, adjoint(v))
+
+
+def beyond(q: Array, w: Array, s: Array, vh: Array, probes: Array, seen: Array) -> Array:
     """What a matrix has beyond all triplets, rounding errors of theirs included, times probes."""
-    found: Array = seen - times(u, s.reshape(-1, 1) * times(vh, probes))
+    found: Array = seen - times(q, times(w, s.reshape(-1, 1) * times(vh, probes)))
     return found
 
 

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import as_array
-from fastmat.core.dtypes import unsupported
-from fastmat.ops.range_finder import NORMALIZERS, QR
+from fastmat.core.dtypes import DType, unsupported
+from fastmat.ops.operators import Operator
+from fastmat.ops.range_finder import NORMALIZERS
+from fastmat.ops.row_blocks import ByRows, RowBlocks
+from fastmat.ops.sparse import SparseMatrix, is_sparse, sparse_matrix
 
 COMPUTED = ("float32", "float64", "complex64", "complex128")
 FEW = 0.1  # of the smaller side: scikit-learn iterates more for fewer components
@@ -17,16 +20,14 @@ ITERATIONS_OF_FEW, ITERATIONS = 7, 4  # as in scikit-learn
 
 
 def operand_of(x: Any, name: str = "x") -> Any:
-    """`x` as products take it: an array of a computed dtype, or a linear operator."""
+    """`x` as products take it: an array of a computed dtype, a sparse matrix or an operator."""
+    if isinstance(x, ByRows):
+        return x
     if _is_operator(x):
-        dtype = np.dtype(x.dtype) if x.dtype is not None else np.dtype(np.float64)
-        if len(x.shape) != 2:
-            raise ValueError(f"{name} has shape {x.shape}; it must be a matrix")
-        if dtype.name in COMPUTED:
-            return x
-        if dtype.kind in "biu":
-            return x.astype(np.float64) if hasattr(x, "astype") else _in_float64(x)
-        raise unsupported(name, dtype)
+        return _of_operator(x, name)
+    if isinstance(x, np.memmap) and x.ndim == 2 and _is_converted(x.dtype):
+        rows_first = x.flags.c_contiguous or not x.flags.f_contiguous
+        return RowBlocks(x) if rows_first else RowBlocks(x.T).T  # never all of it in memory
     array = as_array(x, name)
     if array.ndim < 2:
         raise ValueError(f"{name} has shape {array.shape}; it must have two or more dimensions")
@@ -39,19 +40,32 @@ def operand_of(x: Any, name: str = "x") -> Any:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
+def _is_converted(dtype: DType) -> bool:
+    """Whether numbers of this dtype are computed with in another."""
+    return dtype.kind in "biu" or dtype.name in ("float16", "bfloat16") or not dtype.isnative
+
+
 def _is_operator(x: Any) -> bool:
     """Whether `x` is a SciPy sparse array or matrix, or a LinearOperator."""
-    if isinstance(x, np.ndarray):
-        return False
-    return hasattr(x, "rmatmat") or (hasattr(x, "tocsr") and hasattr(x, "nnz"))
+    return not isinstance(x, np.ndarray) and (hasattr(x, "rmatmat") or is_sparse(x))
 
 
-def _in_float64(x: Any) -> Any:
-    """A linear operator of integers, as one of float64."""
-    from scipy.sparse.linalg import LinearOperator
+def _of_operator(x: Any, name: str) -> SparseMatrix | Operator:
+    if len(x.shape) != 2:
+        raise ValueError(f"{name} has shape {x.shape}; it must be a matrix")
+    dtype = np.dtype(np.float64 if x.dtype is None else x.dtype).newbyteorder("=")
+    if dtype.kind in "biu":
+        dtype = np.dtype(np.float64)
+    if dtype.name not in COMPUTED:
+        raise unsupported(name, dtype)
+    if not is_sparse(x):
+        return Operator(x, dtype, name)
+    found = sparse_matrix(x, dtype, name)
+    if found is not None:
+        return found
+    from scipy.sparse.linalg import aslinearoperator
 
-    products = {name: getattr(x, name) for name in ("matvec", "matmat", "rmatvec", "rmatmat")}
-    return LinearOperator(x.shape, dtype=np.dtype(np.float64), **products)
+    return Operator(aslinearoperator(x.astype(dtype)), dtype, name)
 
 
 def whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:
@@ -78,12 +92,10 @@ def iterations(n_iter: Any, components: int | None, smaller: int) -> int:
 
 
 def normalizer_of(name: Any) -> int:
-    """The normalizer of this name; "auto" is QR."""
-    if name == "auto":
-        return QR
+    """The normalizer of this name."""
     if not isinstance(name, str) or name not in NORMALIZERS:
         raise ValueError(
-            f"power_iteration_normalizer is {name!r}; it must be one of 'auto', "
+            f"power_iteration_normalizer is {name!r}; it must be one of "
             + ", ".join(map(repr, NORMALIZERS))
         )
     return NORMALIZERS[name]

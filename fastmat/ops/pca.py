@@ -17,7 +17,7 @@ from fastmat.ops.centred import (
     sparse_moments,
     variances,
 )
-from fastmat.ops.decompositions import of_rank, rank_within, relative_errors, within
+from fastmat.ops.decompositions import of_rank, relative_errors, within
 from fastmat.ops.draws import key_of
 from fastmat.ops.low_rank import (
     iterations,
@@ -27,6 +27,7 @@ from fastmat.ops.low_rank import (
     whole_number,
 )
 from fastmat.ops.range_finder import COUNT
+from fastmat.ops.sparse import is_sparse
 from fastmat.ops.statistics import entry_of
 
 
@@ -189,18 +190,16 @@ def pca(
     count = iterations(n_iter, None if n_components is None else most, min(m, n))
     settings = count, normalizer_of(power_iteration_normalizer), key_of(rng, 0)[0]
     with np.errstate(over="ignore", invalid="ignore"):  # products tell of what is not finite
-        matrix, mean, total = _operand(a, bool(center))
+        matrix, mean, total = _operand(a, x, bool(center))
     if limit is None:
-        u, s, vh, rest = of_rank(matrix, size, *settings)
-        kept, passes = most, 3 + 2 * count
+        u, s, vh, rest, passes = of_rank(matrix, most, size, *settings)
     else:
-        u, s, vh, rest, blocks = within(matrix, most, limit, norm == "spectral", *settings)
-        kept = rank_within(s, limit, norm == "spectral", rest)
-        passes = 2 + blocks * (2 + 2 * count)
+        u, s, vh, rest, passes = within(matrix, most, limit, norm == "spectral", *settings)
+    kept = u.shape[1]
     if total is None:
         seen = np.linalg.norm(rest.astype(np.complex128)) / math.sqrt(COUNT)
         total = float(np.sum(s.astype(np.float64) ** 2) + seen**2)
-    left, right = np.array(u[:, :kept], order="C"), np.array(vh[:kept], order="C")
+    left, right = np.ascontiguousarray(u), np.ascontiguousarray(vh)
     if flip_sign:
         entry_of("randomized_svd", "flip_signs", left.dtype)(right.T, left.T)
     values = s[:kept].copy()
@@ -209,24 +208,24 @@ def pca(
     with np.errstate(over="ignore"):
         parts[1:3] = (part.astype(values.dtype) for part in parts[1:3])
     made = parts if isinstance(x, np.ndarray) or not isinstance(a, np.ndarray) else _as(parts, x)
-    return PCA(*made, error=error, n_iter=count, n_passes=passes)
+    return PCA(*made, error=error, n_iter=count, n_passes=1 + passes)
 
 
 def _as(parts: list[Array], x: Any) -> list[Any]:
     return [like(part, x) for part in parts]
 
 
-def _operand(a: Any, center: bool) -> tuple[Any, Array, float | None]:
+def _operand(a: Any, x: Any, center: bool) -> tuple[Any, Array, float | None]:
     """What is multiplied with, the mean to return, and the sum of squares of what is left.
 
     An operator does not tell its sum.
     """
-    if not isinstance(a, np.ndarray) and not hasattr(a, "tocsr"):
+    if not isinstance(a, np.ndarray) and not is_sparse(x):
         mean = operator_mean(a)
         if not center:
             return a, np.zeros_like(mean), None
         return Centred(a, mean[:0], a.shape, np.dtype(a.dtype)), mean, None
-    mean, sums = (column_moments if isinstance(a, np.ndarray) else sparse_moments)(a)
+    mean, sums = column_moments(a) if isinstance(a, np.ndarray) else sparse_moments(x)
     kept = mean.astype(a.dtype)
     if not center:
         return a, np.zeros_like(kept), float(np.sum(sums))

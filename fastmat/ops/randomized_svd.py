@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmat.core.arrays import Array, like
 from fastmat.ops.approximations import Eigenpairs, ErrorEstimate, LowRank, RandomizedSVD
-from fastmat.ops.decompositions import eigh_of_rank, of_rank, rank_within, relative_errors, within
+from fastmat.ops.decompositions import eigh_of_rank, of_rank, relative_errors, within
 from fastmat.ops.draws import key_of
 from fastmat.ops.low_rank import (
     iterations,
@@ -40,7 +40,8 @@ def randomized_svd(
     Parameters
     ----------
     x
-        Array-like ``(..., m, n)``, a SciPy sparse array or a ``LinearOperator`` ``(m, n)``.
+        Array-like ``(..., m, n)``; ``(m, n)``: a SciPy sparse array or matrix of any format, a
+        ``LinearOperator``, or a `RowBlocks`, which need not fit in memory.
         Integers and bool count as float64, float16 and bfloat16 as float32.
     n_components
         How many; with `tol`, how many at the most. At least 1 and at most ``min(m, n)``.
@@ -55,9 +56,11 @@ def randomized_svd(
         tenth of the smaller side, else 4, as in scikit-learn; 1 with `tol` alone.
     power_iteration_normalizer
         What is done between products, so that small singular values are not lost: "QR", "LU"
-        (SciPy's), or "none", where only the magnitude is kept in check. "auto" is QR, since
-        `linalg.qr_tall` takes little of a product's time. (In scikit-learn it is LU, and none for
-        up to two iterations.)
+        (SciPy's), or "none", where only the magnitude is kept in check. "auto" is QR after both
+        products of an iteration or, where the singular values of the sketch span no more than
+        the square root of the precision, after the second one: both are one pass over `x` then
+        (`linalg.power_step`), and with few columns all iterations are (`linalg.gram`). (In
+        scikit-learn "auto" is LU, and none for up to two iterations.)
     transpose
         Whether to work on the transposed matrix; "auto" does where `x` is wider than tall.
     flip_sign
@@ -74,14 +77,16 @@ def randomized_svd(
         A tuple ``(U, S, Vh)`` of shapes ``(..., m, k)``, ``(..., k)`` and ``(..., k, n)``, with
         the attributes `error` (bounds for the relative error, ``frobenius`` and ``spectral``, each
         of which holds with a probability of 0.999), `n_iter`, `n_passes` (how many times `x` was
-        multiplied with something) and `rank`.
+        read) and `rank`.
 
     Raises
     ------
     ValueError
-        Neither `n_components` nor `tol`; numbers out of range; NaN or infinity in `x`.
+        Neither `n_components` nor `tol`; numbers out of range; NaN or infinity in `x`; a sparse
+        `x` whose indices lead out of it; a ``LinearOperator`` whose products have another shape.
     TypeError
-        Dtypes that are not numbers, arguments of other types.
+        Dtypes that are not numbers, arguments of other types; a ``LinearOperator`` that has no
+        adjoint, or whose products have another dtype.
 
     Notes
     -----
@@ -233,17 +238,16 @@ def _factorized(x: Any, plan: _Plan) -> RandomizedSVD:
     a = x.T if plan.transposed else x
     if min(a.shape) == 0:
         raise ValueError(f"x has shape {x.shape}; it has no singular values")
+    settings = plan.n_iter, plan.normalizer, plan.seed
     if plan.tol is None:
-        u, s, vh, rest = of_rank(a, plan.size, plan.n_iter, plan.normalizer, plan.seed)
-        kept, passes = plan.components, 2 + 2 * plan.n_iter
+        u, s, vh, rest, passes = of_rank(a, plan.components, plan.size, *settings)
     else:
-        settings = plan.tol, plan.spectral, plan.n_iter, plan.normalizer, plan.seed
-        u, s, vh, rest, blocks = within(a, plan.components, *settings)
-        kept = rank_within(s, plan.tol, plan.spectral, rest)
-        passes = 1 + blocks * (2 + 2 * plan.n_iter)
+        limits = plan.components, plan.tol, plan.spectral
+        u, s, vh, rest, passes = within(a, *limits, *settings)
+    kept = u.shape[1]
     error = ErrorEstimate(*map(float, relative_errors(s, kept, rest)))
     left, right = (vh.T, u.T) if plan.transposed else (u, vh)
-    left, right = np.array(left[:, :kept], order="C"), np.array(right[:kept], order="C")
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     if plan.flip:
         entry_of("randomized_svd", "flip_signs", left.dtype)(left, right)
     return RandomizedSVD(left, s[:kept].copy(), right, error, plan.n_iter, passes)

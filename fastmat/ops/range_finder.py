@@ -1,7 +1,7 @@
 """What randomized factorizations share: products with a matrix and its adjoint, and its range.
 
 The functions here are Python's and compiled code's at once: `overloads` compiles those that take
-arrays. They call public operations only.
+arrays. They call public operations, and functions that `overloads` has in another way.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array
+from fastmat.ops.gram import gram, power_step
 from fastmat.ops.matmul import matmul
 from fastmat.ops.qr_tall import qr_tall
 from fastmat.ops.random import standard_normal
+from fastmat.ops.statistics import entry_of
 
-NONE, QR, LU = range(3)  # how a block is normalized between two products
-NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU}
+NONE, QR, LU, AUTO = range(4)  # how a block is normalized between two products
+NORMALIZERS = {"none": NONE, "QR": QR, "LU": LU, "auto": AUTO}
 
 SKETCH, PROBES = 0, 1  # streams of random numbers: of the sketch, and of what judges it
 COUNT = 16  # probes
@@ -25,28 +27,27 @@ BLOCK = 32  # columns that a basis grows by
 NEW = 0.5  # of a column of length 1, beyond the basis so far: one with less of it is noise
 NOISE = 4.0  # rounding errors of a product with the matrix, relative to it: this times eps
 FAILURE = 1e-3  # probability that an estimate from them is too small
+SAFE = 100.0  # squared singular values, relative to the largest, that outweigh this times eps
+GRAM_SHARE = 2.5  # columns of a matrix, per iteration and column of the sketch, for a Gram matrix
 _LEAST = 3.9416  # a chi-squared number of COUNT degrees is less with probability FAILURE
 
 
 def times(a: Any, q: Array) -> Array:
     """``a @ q``, of an array or a linear operator."""
-    if isinstance(a, np.ndarray):
-        product: Array = matmul(a, q)
-        return product
-    return np.asarray(a.matmat(q) if hasattr(a, "matmat") else a @ q).astype(q.dtype, copy=False)
+    product: Array = matmul(a, q) if is_array(a) else a.times(q)
+    return product
 
 
 def times_adjoint(a: Any, y: Array) -> Array:
     """The adjoint of ``a`` times ``y``, of an array or a linear operator."""
-    if isinstance(a, np.ndarray):
-        if a.dtype.kind != "c":
-            product: Array = matmul(a.T, y)
-            return product
-        product = matmul(a.T, y.conj())
-        return np.conj(product, out=product)
-    if hasattr(a, "rmatmat"):
-        return np.asarray(a.rmatmat(y)).astype(y.dtype, copy=False)
-    return np.asarray(a.T.conj() @ y).astype(y.dtype, copy=False)
+    if not is_array(a):
+        found: Array = a.times_adjoint(y)
+        return found
+    if a.dtype.kind != "c":
+        product: Array = matmul(a.T, y)
+        return product
+    product = matmul(a.T, y.conj())
+    return np.conj(product, out=product)
 
 
 def factored(y: Array) -> tuple[Array, Array]:
@@ -57,12 +58,12 @@ def factored(y: Array) -> tuple[Array, Array]:
 
 def normalized(y: Array, normalizer: int) -> Array:
     """A matrix with the columns' span of another, well enough conditioned for a product."""
-    if normalizer == QR:
-        found: Array = factored(y)[0]
-        return found
     if normalizer == LU:
         return unit_lower(y)
-    return scaled(y)
+    if normalizer == NONE:
+        return scaled(y)
+    found: Array = factored(y)[0]
+    return found
 
 
 def unit_lower(y: Array) -> Array:
@@ -92,27 +93,76 @@ def random_block(a: Any, size: int, seed: Any, stream: int) -> Array:
 
 def sketched(
     a: Any, size: int, n_iter: int, normalizer: int, seed: Any
-) -> tuple[Array, Array, Array]:
-    """An orthonormal basis of about the range of a matrix, probes, and the matrix times them.
+) -> tuple[Array, Array, Array, int]:
+    """A basis of about the range of a matrix, probes, the matrix times them, passes over it.
 
     Halko, Martinsson and Tropp, "Finding structure with randomness", SIAM Review 53(2), 2011,
     algorithm 4.4. The probes are other random numbers than those that the basis is made of, and
-    share the first pass over the matrix with them.
+    share a pass over the matrix with them.
     """
+    w = random_block(a, size, seed, SKETCH)
+    passes = 1
+    if normalizer == AUTO:
+        w, n_iter, passes = squared_steps(a, w, n_iter)
     probes = random_block(a, COUNT, seed, PROBES)
-    y = times(a, np.concatenate((random_block(a, size, seed, SKETCH), probes), axis=1))
-    check_finite(y)
-    seen = np.ascontiguousarray(y[:, size:])
-    y = np.ascontiguousarray(y[:, :size])
+    products = times(a, np.concatenate((w, probes), axis=1))
+    check_finite(products)
+    y = products[:, :size]
     for _ in range(n_iter):
         z = times_adjoint(a, normalized(y, normalizer))
         y = times(a, normalized(z, normalizer))
-    return factored(y)[0], probes, seen
+    return factored(y)[0], probes, products[:, size:], passes + 2 * n_iter
+
+
+def squared_steps(a: Array, w: Array, n_iter: int) -> tuple[Array, int, int]:
+    """Power iterations in one pass each, or in one for all: with the square of a matrix.
+
+    It loses what is smaller than the square root of the precision. Where that might be part of the
+    sketch, nothing is done. Returns the columns to go on with, the iterations that are left, and
+    how many passes over the matrix have been made, with that which comes next.
+    """
+    few = is_array(a) and a.shape[1] <= GRAM_SHARE * n_iter * w.shape[1]
+    square = squared(a) if few else np.empty((0, 0), w.dtype)
+    least = SAFE * float(np.finfo(w.real.dtype).eps)
+    cost = 0 if few else passes_of_step(a, w.shape[1])
+    passes, q = 2 if few else 1, w
+    for _ in range(n_iter):
+        z = times(square, q) if few else squared_times(a, q)
+        passes += cost
+        if not math.isfinite(norm(lengths(z))):
+            return w, n_iter, passes
+        q, r = factored(z)
+        sizes = np.abs(np.diag(r))
+        if not np.min(sizes) > least * np.max(sizes):
+            return w, n_iter, passes
+    return q, 0, passes
+
+
+def is_array(a: Any) -> bool:
+    """Whether a matrix is an array; else it is an operand of another kind."""
+    return isinstance(a, np.ndarray)
+
+
+def squared(a: Array) -> Array:
+    """The adjoint of a matrix times itself."""
+    found: Array = gram(a)
+    return found
+
+
+def squared_times(a: Any, q: Array) -> Array:
+    """The adjoint of a matrix times the matrix times q, in one pass over it if that can be."""
+    found: Array = power_step(a, q) if is_array(a) else a.power_step(q)
+    return found
+
+
+def passes_of_step(a: Any, few: int) -> int:
+    """How many times `squared_times` reads a matrix, for so many columns."""
+    return 1 if is_array(a) else int(a.passes_of_step(few))
 
 
 def check_finite(y: Array) -> None:
     """A ValueError where the product of a matrix and normal numbers is not finite."""
-    if not (np.all(np.isfinite(y)) and math.isfinite(norm(lengths(y)))):
+    if not math.isfinite(norm(lengths(y))):
         raise ValueError(
             "x contains NaN or infinity, or numbers whose sums are too large for its dtype"
         )
@@ -207,10 +257,9 @@ def rounding(y: Array, size: int) -> float:
 
 
 def lengths(w: Array) -> Array:
-    """The length of each column, in float64."""
-    sizes = np.abs(w).astype(np.float64)
-    largest = max(np.max(sizes), np.finfo(np.float64).tiny)  # squares may not overflow
-    found: Array = largest * np.sqrt(np.sum((sizes / largest) ** 2, axis=0))
+    """The length of each column, in float64; not finite where a number of it is not."""
+    found = np.empty(w.shape[1])
+    entry_of("randomized_svd", "column_lengths", w.dtype)(w, found)
     return found
 
 

@@ -10,7 +10,7 @@ from numba.core import errors
 from numba.extending import overload
 
 from fastmat.core.compile import call_all
-from fastmat.cpu.randomized_svd import flip_signs
+from fastmat.cpu.randomized_svd import column_lengths, flip_signs
 from fastmat.cpu.views import as_any
 from fastmat.ops import decompositions, range_finder
 from fastmat.ops import randomized_svd as ops
@@ -29,6 +29,7 @@ from fastmat.overloads.low_rank import (
 from fastmat.overloads.typing import given
 
 _matmul, _qr_tall = range_finder.matmul, range_finder.qr_tall
+_gram, _power_step = range_finder.gram, range_finder.power_step
 
 
 @njit
@@ -47,17 +48,17 @@ for _function in (
     range_finder.scaled,
     range_finder.random_block,
     range_finder.sketched,
+    range_finder.squared_steps,
     range_finder.check_finite,
     range_finder.without,
     range_finder.adaptive,
     range_finder.above_noise,
     range_finder.extended,
-    range_finder.lengths,
     range_finder.norm,
     range_finder.rounding,
     range_finder.bounds,
     decompositions.adjoint,
-    decompositions.svd_by,
+    decompositions.of_adjoint,
     decompositions.of_rank,
     decompositions.within,
     decompositions.beyond,
@@ -86,6 +87,36 @@ def _times_adjoint(a, y):
 @overload(range_finder.factored)
 def _factored_once(y):
     return lambda y: _factored(as_any(y))
+
+
+@overload(range_finder.squared)
+def _squared(a):
+    return lambda a: _gram(as_any(a))
+
+
+@overload(range_finder.squared_times)
+def _squared_times(a, q):
+    return lambda a, q: _power_step(as_any(a), as_any(q))
+
+
+@overload(range_finder.is_array)
+def _is_array(a):
+    return lambda a: True
+
+
+@overload(range_finder.passes_of_step)
+def _passes_of_step(a, few):
+    return lambda a, few: 1
+
+
+@overload(range_finder.lengths)
+def _lengths(w):
+    def lengths(w):
+        found = np.empty(w.shape[1])
+        call_all(column_lengths, w.dtype, (w, found))
+        return found
+
+    return lengths
 
 
 @overload(range_finder.unit_lower)
@@ -150,15 +181,15 @@ def _randomized_svd(
     @njit
     def of_rank(a, kept, extra, tol, n_iter, seed):
         size = min(kept + extra, a.shape[0], a.shape[1])
-        u, s, vh, _ = decompositions.of_rank(a, size, n_iter, normalizer, seed)
-        return u, s, vh, kept
+        u, s, vh, _, _ = decompositions.of_rank(a, kept, size, n_iter, normalizer, seed)
+        return u, s, vh
 
     @njit
     def within(a, kept, extra, tol, n_iter, seed):
         if not 0 < tol < 1:
             raise ValueError("tol must lie between 0 and 1, both excluded")
-        u, s, vh, rest, _ = decompositions.within(a, kept, tol, spectral, n_iter, normalizer, seed)
-        return u, s, vh, decompositions.rank_within(s, tol, spectral, rest)
+        u, s, vh, _, _ = decompositions.within(a, kept, tol, spectral, n_iter, normalizer, seed)
+        return u, s, vh
 
     factorized = of_rank if ranked else within
 
@@ -182,12 +213,12 @@ def _randomized_svd(
         iterations = count(n_iter, kept, smaller, auto)
         transposed = turned(transpose, a.shape)
         b = as_any(a.T) if transposed else a
-        u, s, vh, rank = factorized(b, kept, n_oversamples, tol, iterations, seeded(rng))
+        u, s, vh = factorized(b, kept, n_oversamples, tol, iterations, seeded(rng))
         if transposed:
-            left, right = _flipped(vh.T[:, :rank], u.T[:rank], flip_sign)
+            left, right = _flipped(vh.T, u.T, flip_sign)
         else:
-            left, right = _flipped(u[:, :rank], vh[:rank], flip_sign)
-        return Factors(left, s[:rank].copy(), right)
+            left, right = _flipped(u, vh, flip_sign)
+        return Factors(left, s[: left.shape[1]].copy(), right)
 
     return randomized_svd
 
