@@ -54,6 +54,7 @@ from fastmat.ops.randomized_svd import (
     randomized_range,
     randomized_svd,
 )
+from fastmat.ops.randomized_svd_vjp import randomized_svd_vjp
 from fastmat.ops.row_blocks import RowBlocks
 from fastmat.ops.semirings import Semiring, modular
 from fastmat.ops.softmax import (
@@ -125,6 +126,7 @@ __all__ = [
     "randomized_eigh",
     "randomized_range",
     "randomized_svd",
+    "randomized_svd_vjp",
     "rms_norm",
     "rms_norm_vjp",
     "scaled_dot_product_attention",

@@ -301,6 +301,13 @@ def pca(x):
 
 
 @register_jitable
+def randomized_svd_vjp(x):
+    values = np.arange(5, 0, -1).astype(x.dtype)
+    left, right = np.ascontiguousarray(x[:, :5]), np.ascontiguousarray(x[:5])
+    return fm.randomized_svd_vjp((left[::-1].copy(), None, None), x, left, values, right)
+
+
+@register_jitable
 def linalg_gram(a):
     return fm.linalg.gram(a)
 
@@ -370,6 +377,7 @@ WITH_MORE = {
     "LowRankSketch": by_sketch,
     "low_rank_approximation": low_rank_approximation,
     "pca": pca,
+    "randomized_svd_vjp": randomized_svd_vjp,
     "moments": moments,
     "standardize": standardize,
     "softmax": softmax,

@@ -291,3 +291,43 @@ def test_correlations_are_near_the_truth(missing):
         error = np.sqrt(np.mean((some - true)[enough] ** 2))
         expected = round(error, 2), round((some / true)[strong].mean(), 2)
         assert numbers(line) == list(expected)
+
+
+@pytest.fixture(scope="module")
+def compression():
+    pytest.importorskip("sklearn")
+    pytest.importorskip("PIL")
+    script = load("compression")
+    script.compressed = script.compress(script.photograph())
+    return script
+
+
+def test_page_about_compression_has_what_the_example_prints(compression, tmp_path, capsys):
+    """Up to the last digit, which is rounded from what another CPU adds up in another order."""
+    pytest.importorskip("matplotlib")
+    compression.main(["--picture", str(tmp_path / "compression.png")])
+    printed, page = capsys.readouterr().out, shown("compression")
+    assert re.sub(r"[\d.]+", "0", printed) == re.sub(r"[\d.]+", "0", page)
+    np.testing.assert_allclose(numbers(printed), numbers(page), rtol=0.02, atol=0.002)
+    assert 10_000 < (tmp_path / "compression.png").stat().st_size < 150_000
+
+
+def test_figures_about_compression(compression):
+    """Errors by the full decomposition, and shares by NumPy's."""
+    x, lines = compression.compressed.x, shown("compression").splitlines()
+    s = np.linalg.svd(x.astype("f8"), compute_uv=False)
+    for line in lines[2:9]:
+        rank, few, true, reported, least = numbers(line)
+        rank = int(rank)
+        assert least == pytest.approx(np.sqrt(np.sum(s[rank:] ** 2) / np.sum(s**2)), abs=1e-3)
+        assert few == pytest.approx(100 * rank * sum(x.shape) / x.size, abs=0.1)
+        assert least <= true <= 1.02 * least
+        assert true <= reported <= 2.2 * true
+    rank, error, reported = numbers(lines[9].split(": ")[1])
+    assert error < reported <= compression.TOLERANCE
+    data, _ = compression.digits()
+    values = np.linalg.svd(data - data.mean(0), compute_uv=False) ** 2
+    for line in lines[13:17]:
+        count, share, _ = numbers(line)
+        expected = 100 * np.sum(values[: int(count)]) / np.sum(values)
+        assert share == pytest.approx(expected, abs=0.1)

@@ -97,6 +97,7 @@ CALLS = {
     "LowRankSketch": [((9000, 200),)],
     "low_rank_approximation": [((300, 500),)],
     "pca": [((2000, 300),)],
+    "randomized_svd_vjp": [((500, 300),)],
 }
 DTYPES = ["f4", "f8", "c8"]
 COMPLEX_TOO = {"matmul", "matvec", "vecmat", "vecdot", "transpose", "matrix_transpose"}

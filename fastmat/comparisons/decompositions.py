@@ -31,6 +31,7 @@ OPERATIONS = (
     "LowRankSketch",
     "low_rank_approximation",
     "pca",
+    "randomized_svd_vjp",
 )
 
 _OVERSAMPLES, _SEED = 10, 1
@@ -65,6 +66,7 @@ ROWS = (
     row("RowBlocks", "float32", 20_000, 200, 10, 2, quick=True),
     row("LowRankSketch", "float32", 20_000, 200, 10, 0, quick=True),
     row("low_rank_approximation", "float32", 4000, 4000, 50, 4),
+    row("randomized_svd_vjp", "float32", 1000, 800, 20, 4, quick=True),
     *(
         row("pca", dtype, m, n, k, 4, quick=(m, dtype) == (2000, "float32"))
         for dtype in ("float32", "float64")
@@ -82,6 +84,9 @@ def operands(case: Case, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     """The operand, whose columns get shorter from the first to the last."""
     x = arrays[0]
     x *= ((1 + np.arange(x.shape[1])) ** -_DECAY).astype(x.dtype)
+    if case.op == "randomized_svd_vjp":  # the factors, and a cotangent of each of them
+        factors = fastmat.randomized_svd(x, _options(case)[0], n_iter=_options(case)[1], rng=_SEED)
+        return *factors, *(part[..., ::-1].copy() for part in factors)
     return ((x + x.T) / 2,) if case.op == "randomized_eigh" else (x,)
 
 
@@ -89,8 +94,9 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
     """An output for all factors, one after another."""
     if sparse.has(case):
         return sparse.output(case)
-    (m, n), k = arrays[0].shape, _options(case)[0]
+    (m, n), k = case.shapes[0], _options(case)[0]
     sizes = {
+        "randomized_svd_vjp": m * n,
         "randomized_range": m * k,
         "randomized_eigh": (1 + n) * k,
         "low_rank_approximation": (m + n) * k,
@@ -100,10 +106,12 @@ def output(case: Case, arrays: tuple[Array, ...]) -> Array:
 
 
 def operations(case: Case) -> float:
-    """Additions and multiplications of the products with the matrix alone."""
+    """Additions and multiplications of the products with the matrix alone, or that make it."""
     if sparse.has(case):
         return sparse.operations(case)
     (m, n), (k, n_iter) = case.shapes[0], _options(case)
+    if case.op == "randomized_svd_vjp":  # of the last product, which makes a matrix of factors
+        return 4.0 * m * n * k
     passes = 2 * n_iter + (1 if case.op == "randomized_range" else 2)
     columns = k if case.op == "randomized_range" else k + _OVERSAMPLES
     return 2.0 * m * n * columns * passes
@@ -120,6 +128,8 @@ def fastmat_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
         x, options = fastmat.RowBlocks(arrays[0]), {"n_iter": n_iter, "rng": _SEED}
         return partial(_store, partial(fastmat.randomized_svd, x, k, **options), out)
     function = getattr(fastmat, case.op)
+    if case.op == "randomized_svd_vjp":
+        return partial(_store, partial(function, arrays[3:], None, *arrays[:3]), out)
     call = partial(function, arrays[0], k, n_iter=n_iter, rng=_SEED)
     if case.op == "pca":
         return partial(_store, partial(_scores_first, call), out)
@@ -136,6 +146,8 @@ def numpy_call(case: Case, arrays: Sequence[Array], out: Array) -> Call:
     if sparse.has(case):
         return sparse.numpy_call(case, arrays, out)
     k, n_iter = _options(case)
+    if case.op == "randomized_svd_vjp":
+        return partial(_store, partial(_vjp, *arrays), out)
     if case.op == "pca" and importlib.util.find_spec("sklearn") is not None:
         return partial(_store, partial(_pca_of_scikit_learn, arrays[0], k, n_iter), out)
     if (
@@ -181,6 +193,10 @@ def error(case: Case, arrays: Sequence[Array], result: Array, expected: Array) -
     """
     if not np.isfinite(result).all():
         return math.inf
+    if case.op == "randomized_svd_vjp":
+        exact = _vjp(*(part.astype(np.float64) for part in arrays)).reshape(-1)
+        off = float(np.linalg.norm(result - exact) / np.linalg.norm(exact))
+        return off / (1000 * float(np.finfo(result.dtype).eps))
     rounding = 100 * float(np.finfo(result.dtype).eps)
     if sparse.has(case):
         found, other = (sparse.rest(case, arrays, factors) for factors in (result, expected))
@@ -275,6 +291,17 @@ def _pca_of_scikit_learn(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:
     found = PCA(k, svd_solver="randomized", n_oversamples=_OVERSAMPLES, **options)
     scores = found.fit_transform(x)
     return scores, found.singular_values_, found.components_
+
+
+def _vjp(u: Array, s: Array, vh: Array, gu: Array, gs: Array, gvh: Array) -> Array:
+    """Of a matrix of rank k: Townsend, "Differentiating the singular value decomposition"."""
+    a, b = u.T @ gu, vh @ gvh.T
+    differences = s**2 - s[:, np.newaxis] ** 2
+    np.fill_diagonal(differences, np.inf)
+    middle = (a - a.T) / differences * s + s[:, np.newaxis] * ((b - b.T) / differences)
+    middle += np.diag(gs)
+    left = u @ middle + (gu - u @ a) / s
+    return np.asarray(left @ vh + (u / s) @ (gvh - b.T @ vh))
 
 
 def _eigh(x: Array, k: int, n_iter: int) -> tuple[Array, ...]:

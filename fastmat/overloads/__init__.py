@@ -23,6 +23,7 @@ def register():
         random,
         random_matrices,
         randomized_svd,
+        randomized_svd_vjp,
         softmax,
         solve_triangular,
         submatrix,
