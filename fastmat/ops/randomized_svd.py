@@ -93,8 +93,8 @@ def randomized_svd(
     Random numbers are addressed by their position (`fastmat.random`), and sums are split by shape:
     the result has the same bits at any number of threads.
 
-    The error is judged by 16 random vectors that the factors do not depend on and that share the
-    first pass over `x`. Of what the sketch missed they give an upper bound in the Frobenius norm,
+    The error is judged by 16 random vectors that the factors do not depend on and that share a
+    pass over `x` with the sketch. Of what the sketch missed they give an upper bound in the Frobenius norm,
     too large by a factor of 2 as a rule, and in the spectral norm by lemma 4.1 of [1]_; what was
     dropped of the sketch is known.
 
