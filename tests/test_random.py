@@ -117,6 +117,16 @@ def test_any_block_is_the_same_block_of_the_whole(call, dtype):
         np.testing.assert_array_equal(call(shape, dtype=dtype, rng=SEED, whole=shape), whole)
 
 
+def test_blocks_of_many_axes():
+    """Complex normal numbers are pairs of real ones: one axis more than kernels have."""
+    shape = (2, 1, 3, 1, 2, 2, 1, 5)
+    whole = random.standard_normal(shape, dtype="c8", rng=2)
+    offset, size = (1, 0, 1, 0, 0, 1, 0, 2), (1, 1, 2, 1, 2, 1, 1, 3)
+    block = random.standard_normal(size, dtype="c8", rng=2, offset=offset, whole=shape)
+    ends = [slice(i, i + n) for i, n in zip(offset, size, strict=True)]
+    np.testing.assert_array_equal(block, whole[tuple(ends)])
+
+
 @every_call
 @pytest.mark.parametrize("dtype", REALS)
 def test_threads_do_not_matter(call, dtype):

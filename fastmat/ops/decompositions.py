@@ -18,6 +18,8 @@ from fastmat.ops.range_finder import (
     times_adjoint,
 )
 
+ROWS = 2**14  # of a product that is subtracted at once: no second array of its size
+
 
 def small_svd(r: Array) -> tuple[Array, Array, Array]:
     """LAPACK's decomposition of a small matrix, by the library that compiled code calls, too."""
@@ -74,9 +76,14 @@ def of_adjoint(z: Array) -> tuple[Array, Array, Array]:
 
 
 def beyond(q: Array, w: Array, s: Array, vh: Array, probes: Array, seen: Array) -> Array:
-    """What a matrix has beyond all triplets, rounding errors of theirs included, times probes."""
-    found: Array = seen - times(q, times(w, s.reshape(-1, 1) * times(vh, probes)))
-    return found
+    """What a matrix has beyond all triplets, rounding errors of theirs included, times probes.
+
+    It takes the place of `seen`, the matrix times probes.
+    """
+    captured = times(w, s.reshape(-1, 1) * times(vh, probes))
+    for i in range(0, seen.shape[0], ROWS):
+        seen[i : i + ROWS] -= times(q[i : i + ROWS], captured)
+    return seen
 
 
 def relative_errors(s: Array, kept: int, rest: Array) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -165,16 +166,24 @@ def draw(
         if dtype.kind == "c" and kernel == "normal":  # pairs of real numbers
             view = view[..., np.newaxis].view(view.real.dtype)
             steps, first = (*(2 * step for step in steps), 1), 2 * first
-        missing = AXES - view.ndim
-        padded = view[(np.newaxis,) * missing + (...,)]
-        entry_of(module, kernel, view.dtype)(
-            padded, (0,) * missing + steps, first, *key, *parameters
-        )
+        _fill(entry_of(module, kernel, view.dtype), view, steps, first, (*key, *parameters))
     if destination is None:
         return target if target.ndim else target[()]
     if target is not destination:
         np.copyto(destination, target, casting="same_kind")
     return out
+
+
+def _fill(
+    entry: Callable[..., None], view: Array, steps: Shape, first: int, parameters: Any
+) -> None:
+    """Have a kernel fill an array, one of too many axes by parts along the first."""
+    missing = AXES - view.ndim
+    if missing < 0:
+        for i in range(view.shape[0]):
+            _fill(entry, view[i], steps[1:], first + i * steps[0], parameters)
+        return
+    entry(view[(np.newaxis,) * missing + (...,)], (0,) * missing + steps, first, *parameters)
 
 
 def _bits(dtype: DType) -> DType:

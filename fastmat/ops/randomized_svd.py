@@ -94,9 +94,9 @@ def randomized_svd(
     the result has the same bits at any number of threads.
 
     The error is judged by 16 random vectors that the factors do not depend on and that share a
-    pass over `x` with the sketch. Of what the sketch missed they give an upper bound in the Frobenius norm,
-    too large by a factor of 2 as a rule, and in the spectral norm by lemma 4.1 of [1]_; what was
-    dropped of the sketch is known.
+    pass over `x` with the sketch. Of what the sketch missed they give an upper bound in the
+    Frobenius norm, too large by a factor of 2 as a rule, and in the spectral norm by lemma 4.1 of
+    [1]_; what was dropped of the sketch is known.
 
     References
     ----------
@@ -312,7 +312,8 @@ def randomized_range(
     columns = whole_number(size, "size", 1, min(a.shape))
     count = whole_number(n_iter, "n_iter", 0)
     normalizer = normalizer_of(power_iteration_normalizer)
-    return like(sketched(a, columns, count, normalizer, key_of(rng, 0)[0])[0], x)
+    basis = sketched(a, columns, count, normalizer, key_of(rng, 0)[0])[0]
+    return like(np.ascontiguousarray(basis), x)
 
 
 def randomized_eigh(

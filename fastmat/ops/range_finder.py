@@ -111,7 +111,9 @@ def sketched(
     for _ in range(n_iter):
         z = times_adjoint(a, normalized(y, normalizer))
         y = times(a, normalized(z, normalizer))
-    return factored(y)[0], probes, products[:, size:], passes + 2 * n_iter
+    q = products[:, :size]
+    q[:] = factored(y)[0]  # so that no second block of this size stays
+    return q, probes, products[:, size:], passes + 2 * n_iter
 
 
 def squared_steps(a: Array, w: Array, n_iter: int) -> tuple[Array, int, int]:
