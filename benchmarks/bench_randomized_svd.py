@@ -7,7 +7,7 @@ rate counts the products with the matrix alone.
 from fastmat.comparisons import decompositions, sparse
 from fastmat.comparisons.cases import Case
 
-from .peers import LIBRARIES, Comparison
+from .peers import LIBRARIES, Comparison, require
 
 SPARSE = ((10**6, 2000, 1e-3, 20), (10**5, 10**5, 1e-4, 20))
 SHAPES = ((4000, 4000, 50), (20000, 1000, 20), (100000, 200, 10))
@@ -51,6 +51,74 @@ class Eigenpairs(Comparison):
 
     def case(self, n):
         return Case(**decompositions.row("randomized_eigh", "float32", n, n, 20, 4))
+
+
+def _by_fastmat(x, k):
+    import fastmat as fm
+
+    return fm.randomized_svd(x, k, n_iter=4, rng=1)
+
+
+def _by_numpy(x, k):
+    import numpy as np
+
+    u, s, vh = np.linalg.svd(x, full_matrices=False)
+    return u[:, :k], s[:k], vh[:k]
+
+
+def _by_svds(x, k):
+    from scipy.sparse.linalg import svds
+
+    return svds(x, k, rng=1)
+
+
+def _by_scikit_learn(x, k):
+    from sklearn.utils.extmath import randomized_svd
+
+    return randomized_svd(x, k, n_iter=4, power_iteration_normalizer="LU", random_state=1)
+
+
+def _by_torch(x, k):
+    import torch
+
+    u, s, v = torch.svd_lowrank(torch.from_numpy(x), k + 10, 4)
+    return u[:, :k].numpy(), s[:k].numpy(), v[:, :k].T.numpy()
+
+
+class Methods:
+    """The first triplets by other methods, the full decomposition among them: time and error."""
+
+    ways = {
+        "fastmat": _by_fastmat,
+        "numpy.linalg.svd": _by_numpy,
+        "scipy.sparse.linalg.svds": _by_svds,
+        "sklearn": _by_scikit_learn,
+        "torch": _by_torch,
+    }
+    params = (((2000, 500, 20), (1500, 1500, 50)), tuple(ways))
+    param_names = ("m, n, k", "method")
+
+    def setup(self, shape, method):
+        import numpy as np
+
+        require(method.partition(".")[0])
+        m, n, self.k = shape
+        x = np.random.default_rng(1).standard_normal((m, n), np.float32)
+        self.x = x * ((1 + np.arange(n)) ** -0.5).astype(np.float32)
+        self.way = self.ways[method]
+        self.way(self.x, self.k)
+
+    def time_svd(self, shape, method):
+        self.way(self.x, self.k)
+
+    def track_error(self, shape, method):
+        """What the factors leave of the matrix, relative to the least that they can."""
+        import numpy as np
+
+        u, s, vh = (np.asarray(part, np.float64) for part in self.way(self.x, self.k))
+        x = self.x.astype(np.float64)
+        least = np.linalg.norm(np.linalg.svd(x, compute_uv=False)[self.k :])
+        return np.linalg.norm(x - (u * s) @ vh) / least
 
 
 class Sparse(Comparison):
