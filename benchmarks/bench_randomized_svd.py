@@ -85,17 +85,19 @@ def _by_torch(x, k):
     return u[:, :k].numpy(), s[:k].numpy(), v[:, :k].T.numpy()
 
 
+METHODS = {
+    "fastmat": _by_fastmat,
+    "numpy.linalg.svd": _by_numpy,
+    "scipy.sparse.linalg.svds": _by_svds,
+    "sklearn": _by_scikit_learn,
+    "torch": _by_torch,
+}
+
+
 class Methods:
     """The first triplets by other methods, the full decomposition among them: time and error."""
 
-    ways = {
-        "fastmat": _by_fastmat,
-        "numpy.linalg.svd": _by_numpy,
-        "scipy.sparse.linalg.svds": _by_svds,
-        "sklearn": _by_scikit_learn,
-        "torch": _by_torch,
-    }
-    params = (((2000, 500, 20), (1500, 1500, 50)), tuple(ways))
+    params = (((2000, 500, 20), (1500, 1500, 50)), tuple(METHODS))
     param_names = ("m, n, k", "method")
 
     def setup(self, shape, method):
@@ -105,7 +107,7 @@ class Methods:
         m, n, self.k = shape
         x = np.random.default_rng(1).standard_normal((m, n), np.float32)
         self.x = x * ((1 + np.arange(n)) ** -0.5).astype(np.float32)
-        self.way = self.ways[method]
+        self.way = METHODS[method]
         self.way(self.x, self.k)
 
     def time_svd(self, shape, method):
