@@ -6,7 +6,9 @@ from numba.core import errors
 from numba.extending import overload
 from numba.np.numpy_support import as_dtype
 
-from fastmat.core.compile import call_all
+from fastmat.core.compile import call_all, kernel, reads, writes
+from fastmat.core.mathfn import real
+from fastmat.cpu.blocking_linalg import FLOATS
 from fastmat.cpu.randomized_svd_vjp import column_dots
 from fastmat.cpu.views import as_any
 from fastmat.ops import randomized_svd_vjp as ops
@@ -42,6 +44,39 @@ def _with_phase_held(gu, gv, u, v):
     if isinstance(u.dtype, types.Complex):
         return lambda gu, gv, u, v: svd_derivatives.phase_held(gu, gv, u, v)
     return lambda gu, gv, u, v: gu
+
+
+def _types(t):
+    block, values = types.Array(t, 2, "C"), types.Array(real(t), 1, "C")
+    thin = block, values, block
+    return reads(t, 2), types.boolean, *thin, *thin, block, real(t), writes(t, 2)
+
+
+@kernel(_types, FLOATS)
+def cotangent_of_matrix(
+    a,  # in (m, n)
+    beyond,  # whether a is looked at, for what the spans leave of it
+    gu,  # in (m, k)
+    gs,  # in (k,)
+    gv,  # in (n, k)
+    u,  # in (m, k)
+    s,  # in (k,)
+    v,  # in (n, k)
+    vh,  # in (k, n)
+    eps,
+    found,  # out (m, n)
+):
+    """The steps of `ops.randomized_svd_vjp`, which take half a minute to compile."""
+    ratios, scale = svd_derivatives.scaled_values(s)
+    gu = svd_derivatives.with_phase_held(gu, gv, u, v)
+    middle = svd_derivatives.within_span(gu, gs, gv, u, ratios, v, scale, eps)
+    gu, gv = range_finder.without(u, gu), range_finder.without(v, gv)
+    if beyond:
+        p, r = svd_derivatives.beyond_span(a, gu, gv, u, ratios, v, scale, eps)
+    else:
+        inverse = svd_derivatives.damped(ratios, eps)
+        p, r = gu * inverse, gv * inverse
+    found[:] = svd_derivatives.joined(u, middle, p, r, vh, scale)
 
 
 def _part(argument, part, name):
@@ -96,22 +131,19 @@ def _randomized_svd_vjp(cotangent, x, U, S, Vh, regularization=None):
     else:
         damping = njit(lambda regularization: default)
 
-    if given(x):
+    takes_matrix = given(x)
+    if takes_matrix:
         matrix = operand_reader(x)
 
         @njit
-        def beyond(x, gu, gv, u, ratios, v, scale, eps):
+        def operand(x, u, v):
             a = matrix(x)
             if a.shape != (u.shape[0], v.shape[0]):
                 raise ValueError("x must have the shape of the product of its factors")
-            return svd_derivatives.beyond_span(a, gu, gv, u, ratios, v, scale, eps)
+            return a
 
     else:
-
-        @njit
-        def beyond(x, gu, gv, u, ratios, v, scale, eps):
-            inverse = svd_derivatives.damped(ratios, eps)
-            return gu * inverse, gv * inverse
+        operand = njit(lambda x, u, v: as_any(u))  # not looked at
 
     def randomized_svd_vjp(cotangent, x, U, S, Vh, regularization=None):
         if not (U.shape[1] == S.size == Vh.shape[0] and S.size > 0):
@@ -120,11 +152,9 @@ def _randomized_svd_vjp(cotangent, x, U, S, Vh, regularization=None):
         gu, gs, gvh = of_u(cotangent[0], u), of_s(cotangent[1], s), of_vh(cotangent[2], vh)
         eps = s.dtype.type(damping(regularization))
         v, gv = np.ascontiguousarray(np.conj(vh).T), np.ascontiguousarray(np.conj(gvh).T)
-        ratios, scale = svd_derivatives.scaled_values(s)
-        gu = svd_derivatives.with_phase_held(gu, gv, u, v)
-        middle = svd_derivatives.within_span(gu, gs, gv, u, ratios, v, scale, eps)
-        gu, gv = range_finder.without(u, gu), range_finder.without(v, gv)
-        p, r = beyond(x, gu, gv, u, ratios, v, scale, eps)
-        return svd_derivatives.joined(u, middle, p, r, vh, scale)
+        found = np.empty((u.shape[0], v.shape[0]), u.dtype)
+        args = operand(x, u, v), takes_matrix, gu, gs, gv, u, s, v, vh, eps, as_any(found)
+        call_all(cotangent_of_matrix, u.dtype, args)
+        return found
 
     return randomized_svd_vjp
