@@ -282,7 +282,7 @@ def glorot_uniform(
     Parameters
     ----------
     shape
-        (outputs, inputs, *receptive field), as PyTorch has it: two lengths or more.
+        ``(outputs, inputs, *receptive_field)``, as PyTorch has it: two lengths or more.
     gain
         What the bound is multiplied by, at least 0.
     dtype, out, rng, stream, offset, whole
