@@ -295,6 +295,9 @@ def test_pickle_and_copy(dtype, small_blocks):
             assert state(again) == state(sketch)
             assert repr(again) == repr(sketch)
             assert all_bits(again.update(x[count:]).svd(5)) == all_bits(sketch_of(x, 10).svd(5))
+        shallow = copy.copy(sketch).update(x)
+        assert shallow.n_rows == count + 90
+        assert state(sketch) == state(sketch_of(x[:count], 10))
         assert len(state(sketch)) == size
         assert size < 3000 + 500 * count + 20 * 10 * 16 + 100 * x.itemsize * count
 
@@ -424,3 +427,14 @@ def test_progress(capsys):
     assert "rows: 40 rows, 0 s" in capsys.readouterr().err
     sketch.update(fm.RowBlocks(X, progress="force"))
     assert "100% of 40 rows" in capsys.readouterr().err
+
+
+def test_squares_that_underflow_are_reported():
+    """The error would be that of zeros."""
+    x = normal((90, 20), "f8")
+    expected = sketch_of(x, 10).svd(5)
+    found = sketch_of(x * 2.0**-480, 10).svd(5)
+    np.testing.assert_allclose(found.S * 2.0**480, expected.S)
+    for exponent in (-500, -535, -600, -1000):
+        with pytest.raises(ValueError, match="squares are too small"):
+            sketch_of(x * 2.0**exponent, 10).svd(5)

@@ -123,6 +123,24 @@ def test_scale_does_not_matter(dtype, exponents):
         assert len(ranks) == 1
 
 
+@pytest.mark.parametrize(
+    ("dtype", "exponent"), [("f4", -72), ("f8", -532), ("c8", -72), ("c16", -532)]
+)
+def test_squares_that_underflow_are_not_taken(dtype, exponent):
+    """They have a few bits at these scales, though their spans are as at others."""
+    rng = np.random.default_rng(5)
+    for m, n in (300, 250), (300, 60):  # power_step, gram
+        x = matrix(m, n, 0.99 ** np.arange(n), rng, dtype)
+        plain = fm.randomized_svd(x, 5, n_iter=3, rng=1)
+        assert plain.n_passes < 2 + 2 * 3
+        x *= x.real.dtype.type(2.0**exponent)
+        found, exact = (
+            fm.randomized_svd(x, 5, n_iter=3, power_iteration_normalizer=normalizer, rng=1)
+            for normalizer in ("auto", "QR")
+        )
+        assert [bits(part) for part in found] == [bits(part) for part in exact]
+
+
 def test_signs():
     """The largest entry of each column of U is positive, transposed or not."""
     rng = np.random.default_rng(6)

@@ -82,6 +82,18 @@ def test_forms(form, kind):
     check_products(matrix_of(given), x, 5)
 
 
+@pytest.mark.parametrize(("dtype", "number"), [("?", 1), ("i1", 100)])
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_duplicates_are_added_up_as_by_scipy(kind, dtype, number):
+    """In their own dtype, as `toarray` does, whatever the format and the operation."""
+    pieces = np.full(4, number, dtype), np.array([0, 0, 1, 0]), np.array([0, 2, 3, 4])
+    x = getattr(scipy.sparse, kind + "_array")(pieces, shape=(3, 3))
+    dense = x.toarray().astype("f8")
+    np.testing.assert_array_equal(operand_of(x).times(np.eye(3)), dense)
+    np.testing.assert_allclose(fm.pca(x, 1, rng=0).mean, dense.mean(axis=0))
+    assert x.nnz == 4
+
+
 def test_duplicates_and_order():
     rows, columns = np.random.default_rng(1).integers(0, 9, (2, 200))
     data = small_integers(200, "f8")

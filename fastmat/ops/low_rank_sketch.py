@@ -287,7 +287,8 @@ class LowRankSketch:
         Raises
         ------
         ValueError
-            No rows, or some missing between others; `k` out of range.
+            No rows, or some missing between others; `k` out of range; numbers whose squares are
+            too small for float64, or too large.
         """
         rows = self.rows
         if len(rows) != 1:
@@ -305,6 +306,7 @@ class LowRankSketch:
     def __getstate__(self) -> dict[str, Any]:
         """All but random vectors, which the seed gives, and room for rows."""
         state = self.__dict__.copy()
+        state["_products"] = self._products.copy()  # a shallow copy goes on by itself
         waiting = state.pop("_waiting")
         rest = waiting.rest()
         return {**state, "_random": None, "_rest": (waiting.row, rest and rest[1])}

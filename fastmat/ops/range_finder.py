@@ -119,13 +119,15 @@ def sketched(
 def squared_steps(a: Array, w: Array, n_iter: int) -> tuple[Array, int, int]:
     """Power iterations in one pass each, or in one for all: with the square of a matrix.
 
-    It loses what is smaller than the square root of the precision. Where that might be part of the
-    sketch, nothing is done. Returns the columns to go on with, the iterations that are left, and
-    how many passes over the matrix have been made, with that which comes next.
+    It loses what is smaller than the square root of the precision, and what underflows when it is
+    squared. Where that might be part of the sketch, nothing is done. Returns the columns to go on
+    with, the iterations that are left, and how many passes over the matrix have been made, with
+    that which comes next.
     """
     few = is_array(a) and a.shape[1] <= GRAM_SHARE * n_iter * w.shape[1]
     square = squared(a) if few else np.empty((0, 0), w.dtype)
-    least = SAFE * float(np.finfo(w.real.dtype).eps)
+    eps = float(np.finfo(w.real.dtype).eps)
+    full = float(np.finfo(w.real.dtype).tiny) / eps  # from here on eps of a number is one, too
     cost = 0 if few else passes_of_step(a, w.shape[1])
     passes, q = 2 if few else 1, w
     for _ in range(n_iter):
@@ -135,7 +137,7 @@ def squared_steps(a: Array, w: Array, n_iter: int) -> tuple[Array, int, int]:
             return w, n_iter, passes
         q, r = factored(z)
         sizes = np.abs(np.diag(r))
-        if not np.min(sizes) > least * np.max(sizes):
+        if not np.min(sizes) > SAFE * eps * max(np.max(sizes), full):
             return w, n_iter, passes
     return q, 0, passes
 

@@ -26,6 +26,7 @@ NEARLY = 0.5  # of the length of a column, outside the others: then one correcti
 NOISE = 4.0  # rounding errors of H, in units of eps
 
 EPS = float(np.finfo(np.float64).eps)
+LEAST = math.sqrt(float(np.finfo(np.float64).tiny) / EPS)  # of Y: its square has all bits
 
 
 def wide_of(dtype: DType) -> DType:
@@ -87,6 +88,8 @@ def inverse(r: Array, count: int) -> tuple[Array, float]:
     singular value multiplies its rounding errors, which grow with the root of the number of blocks.
     """
     _, s, zh = small_svd(r)
+    if 0 < s[0] < LEAST:
+        raise ValueError("rows contains only numbers whose squares are too small for float64")
     error = EPS * math.sqrt(count)
     known = s > math.sqrt(error) * s[0]
     found: Array = adjoint(zh) * reciprocals(s, math.sqrt(error) * s[0])

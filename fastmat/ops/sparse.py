@@ -122,6 +122,9 @@ def sparse_matrix(x: Any, dtype: DType, name: str) -> SparseMatrix | None:
     if kind not in ("csr", "csc"):
         x, kind = x.tocsr(), "csr"
         _check_compressed(x, kind, name)
+    elif x.dtype.kind in "biu" and not x.has_canonical_format:
+        x = x.copy()  # what stands there twice is added up in its own dtype, as by SciPy
+        x.sum_duplicates()
     rows = _rows_of(x)
     return SparseMatrix(
         {int(kind == "csc"): rows._replace(data=rows.data.astype(dtype, copy=False))}, x.shape
