@@ -150,7 +150,8 @@ def pca(
     A ``LinearOperator`` does not tell its norm. There the shares are of an estimate: the squares of
     the singular values found and what 16 random vectors see of the rest, which has no bias [3]_.
 
-    Variances of numbers of float32 beyond 1e19 overflow; shares and singular values do not.
+    Variances of numbers of float32 beyond 1e19 overflow; shares and singular values do not. Of
+    float64, shares are 0 where squares overflow or underflow: beyond 1e150, below 1e-150.
 
     References
     ----------

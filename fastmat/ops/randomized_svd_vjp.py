@@ -10,6 +10,7 @@ import numpy as np
 from fastmat.core.arrays import Array, as_array, like, native
 from fastmat.ops.low_rank import COMPUTED, operand_of
 from fastmat.ops.range_finder import without
+from fastmat.ops.statistics import number
 from fastmat.ops.svd_derivatives import (
     beyond_span,
     damped,
@@ -98,6 +99,11 @@ def randomized_svd_vjp(
     """
     u, s, vh = (native(as_array(part, name)) for part, name in ((U, "U"), (S, "S"), (Vh, "Vh")))
     _check_factors(u, s, vh)
+    if not isinstance(cotangent, tuple | list):
+        raise TypeError(
+            f"cotangent is of type {type(cotangent).__name__}; it must be a tuple of three parts, "
+            "of U, S and Vh"
+        )
     if len(cotangent) != 3:
         raise ValueError(f"cotangent has {len(cotangent)} parts; it must be of U, S and Vh")
     names = ("U", "S", "Vh")
@@ -113,6 +119,8 @@ def randomized_svd_vjp(
                 f"x has shape {operand.shape}; of these factors it must have "
                 f"{(u.shape[0], vh.shape[1])}"
             )
+        if not np.can_cast(operand.dtype, u.dtype, "same_kind"):
+            raise TypeError(f"x has dtype {operand.dtype}; of these factors it must be {u.dtype}")
     eps = _regularization(regularization, s)
     v, gv = np.ascontiguousarray(vh.conj().T), np.ascontiguousarray(gvh.conj().T)
     ratios, scale = scaled_values(s)
@@ -159,7 +167,7 @@ def _cotangent(given: Any, part: Array, name: str) -> Array:
 def _regularization(given: float | None, s: Array) -> Any:
     if given is None:
         return s.dtype.type(REGULARIZATION * float(np.finfo(s.dtype).eps) ** 2)
-    value = float(given)
+    value = number(given, "regularization")
     if not 0 <= value < math.inf:
         raise ValueError(f"regularization is {given}; it must be at least 0 and finite")
     return s.dtype.type(value)

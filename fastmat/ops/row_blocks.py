@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array, as_array
-from fastmat.core.dtypes import DType, unsupported
+from fastmat.core.dtypes import DType
 from fastmat.ops.aligned_rows import AlignedRows, Block, computed_dtype, height_of, piece_of
 from fastmat.ops.draws import FLOATING, shape_of
 from fastmat.ops.matmul import matmul
@@ -311,7 +311,7 @@ def _opener(x: Any) -> Callable[[], Any]:
 def _dtype_of(dtype: Any) -> DType:
     found = np.dtype(dtype)
     if found.name not in FLOATING:
-        raise unsupported("dtype", found)
+        raise TypeError(f"dtype is {found}; it must be one of {', '.join(FLOATING)}")
     native: DType = found.newbyteorder("=")
     return native
 
