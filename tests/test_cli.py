@@ -9,7 +9,7 @@ import fastmat
 from fastmat import cli
 from fastmat.commands import compare, info, warmup
 from fastmat.commands.console import Console
-from fastmat.comparisons import checks, inputs, libraries, record, report, timing
+from fastmat.comparisons import checks, inputs, libraries, record, report, sparse, timing
 from fastmat.comparisons.cases import (
     CASES,
     PARAMETERS,
@@ -147,7 +147,8 @@ def test_numpy_passes_its_own_check(case):
         arrays = inputs.operands(case)
     except inputs.Unavailable as reason:
         pytest.skip(str(reason))
-    assert tuple(array.shape for array in arrays) == case.shapes
+    if not (sparse.has(case) or case.op == "randomized_svd_vjp"):  # made of such a matrix
+        assert tuple(array.shape for array in arrays) == case.shapes
     expected, again = libraries.output(case, arrays), libraries.output(case, arrays)
     libraries.numpy_call(case, arrays, expected)()
     checks.poison(again)
