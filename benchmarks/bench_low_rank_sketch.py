@@ -51,7 +51,7 @@ class Parts:
 class Memory:
     """Peak memory of a stream and its factors, over what both hold in the end."""
 
-    params = SHAPES
+    params = (SHAPES,)
     param_names = ("m, n, k",)
     unit = "times"
 

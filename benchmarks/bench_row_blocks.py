@@ -21,7 +21,7 @@ class ByRows(Comparison):
 class Memory:
     """Peak memory of a decomposition of rows that are made when they are read, in bytes."""
 
-    params = SHAPES
+    params = (SHAPES,)
     param_names = ("m, n, k",)
     unit = "bytes"
 
