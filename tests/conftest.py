@@ -9,6 +9,7 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "8")
 
 import numba
 import pytest
+from gpus import gpu  # noqa: F401
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(

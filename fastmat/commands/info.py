@@ -91,17 +91,15 @@ def cache_size() -> int:
 
 def gpu() -> str:
     """Whether a GPU can be used, and why not."""
-    if importlib.util.find_spec("fastmat.cuda") is None:
-        return "no: this version of fastmat has CPU kernels only"
-    if importlib.util.find_spec("numba_cuda") is None:
-        return 'no: numba-cuda is not installed (pip install "fastmat-kernels[cuda]")'
-    from numba import cuda
+    from fastmat.core.toolkit import missing_compiler, missing_device
 
-    if not cuda.is_available():
-        return "no: no NVIDIA driver, or no device"
-    device = cuda.gpus[0]
-    major, minor = device.compute_capability
-    return f"yes: {device.name.decode()}, compute capability {major}.{minor}"
+    reason = missing_compiler() or missing_device()
+    if reason:
+        return f"no: {reason}"
+    from fastmat.cuda import driver
+
+    major, minor = driver.current.capability(0)
+    return f"yes: {driver.current.name(0)}, compute capability {major}.{minor}"
 
 
 def _safety(layer: str) -> str:

@@ -1,0 +1,332 @@
+"""Arrays of the GPU libraries, in and out: read where they lie, made in the caller's library."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmat.core.devices import on_gpu
+from fastmat.core.dtypes import SUPPORTED
+from fastmat.cuda.driver import AWAITED
+
+
+class View(NamedTuple):
+    """Where the numbers of an array lie, in the words that kernels understand."""
+
+    pointer: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in items
+    dtype: str
+    device: int
+    library: Library
+    owner: Any  # keeps the memory
+    readonly: bool = False
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def itemsize(self) -> int:
+        return ITEMSIZE[self.dtype]
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the items follow each other in C order."""
+        return self.strides == c_strides(self.shape) or all(
+            n == 1 or s == expected
+            for n, s, expected in zip(self.shape, self.strides, c_strides(self.shape), strict=True)
+        )
+
+    def transposed(self, axes: Sequence[int]) -> View:
+        """The view with its axes in another order."""
+        return self._replace(
+            shape=tuple(self.shape[i] for i in axes), strides=tuple(self.strides[i] for i in axes)
+        )
+
+    def broadcast_to(self, shape: Sequence[int]) -> View:
+        """The view repeated along axes of length 1 and new ones at the front."""
+        shape = tuple(shape)
+        new = len(shape) - self.ndim
+        strides = [0] * new
+        for have, stride, want in zip(self.shape, self.strides, shape[new:], strict=True):
+            if have != want and have != 1:
+                raise ValueError(f"shape {self.shape} does not broadcast to {shape}")
+            strides.append(stride if have == want else 0)
+        return self._replace(shape=shape, strides=tuple(strides))
+
+    def reshaped(self, shape: Sequence[int]) -> View | None:
+        """The view with another shape; None if that takes a copy."""
+        shape = tuple(shape)
+        if self.contiguous:
+            return self._replace(shape=shape, strides=c_strides(shape))
+        # NumPy knows the rule; an array of single bytes stands for the memory.
+        stand_in = np.lib.stride_tricks.as_strided(
+            np.empty(0, np.int8), self.shape, self.strides, writeable=False
+        )
+        try:
+            strides = np.reshape(stand_in, shape, copy=False).strides
+        except (TypeError, ValueError):  # TypeError: NumPy before 2.1
+            return None
+        return self._replace(shape=shape, strides=strides)
+
+
+ITEMSIZE = {name: 2 if name == "bfloat16" else np.dtype(name).itemsize for name in SUPPORTED}
+
+
+def c_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in items, of a C-contiguous array."""
+    strides = []
+    step = 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+class Library:
+    """How one library's arrays are read and made."""
+
+    name = ""
+
+    def view(self, x: Any, name: str) -> View:
+        """Where `x` lies."""
+        raise NotImplementedError
+
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+        """A new array, not initialized."""
+        raise NotImplementedError
+
+    def stream(self, device: int) -> int:
+        """The stream that the caller's work is on."""
+        raise NotImplementedError
+
+
+class CuPy(Library):
+    name = "cupy"
+
+    def __init__(self) -> None:
+        import cupy
+
+        self._cupy = cupy
+
+    def view(self, x: Any, name: str) -> View:
+        size = x.itemsize
+        strides = tuple(s // size for s in x.strides)
+        return View(x.data.ptr, x.shape, strides, _known(x.dtype.name, name), x.device.id, self, x)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+        kind = _numpy_dtype(dtype)
+        if self._cupy.cuda.runtime.getDevice() == device:
+            return self._cupy.empty(shape, kind)
+        with self._cupy.cuda.Device(device):
+            return self._cupy.empty(shape, kind)
+
+    def stream(self, device: int) -> int:
+        return int(self._cupy.cuda.get_current_stream(device).ptr)
+
+
+class PyTorch(Library):
+    name = "torch"
+
+    def __init__(self) -> None:
+        import torch
+
+        self._torch = torch
+
+    def view(self, x: Any, name: str) -> View:
+        if x.requires_grad and self._torch.is_grad_enabled():
+            raise TypeError(
+                f"{name} requires gradients, which fastmat does not record; pass {name}.detach()"
+            )
+        if x.is_conj() or x.is_neg():
+            x = x.resolve_conj().resolve_neg()
+        dtype = _known(str(x.dtype).removeprefix("torch."), name)
+        return View(x.data_ptr(), tuple(x.shape), x.stride(), dtype, x.device.index, self, x)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+        torch = self._torch
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=torch.device("cuda", device))
+
+    def stream(self, device: int) -> int:
+        return int(self._torch.cuda.current_stream(device).cuda_stream)
+
+
+class Jax(Library):
+    """JAX's arrays are immutable, and its work is on streams of its own.
+
+    So inputs are awaited, a result is a new array that nobody else has seen, and it is complete
+    when the caller gets it.
+    """
+
+    name = "jax"
+
+    def view(self, x: Any, name: str) -> View:
+        x.block_until_ready()
+        (device,) = x.devices()
+        shape = tuple(x.shape)
+        pointer = x.unsafe_buffer_pointer()
+        dtype = _known(x.dtype.name, name)
+        number = device.local_hardware_id
+        return View(pointer, shape, c_strides(shape), dtype, number, self, x, True)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+        import jax
+
+        (where,) = (d for d in jax.local_devices() if d.local_hardware_id == device)
+        if dtype in ("int64", "uint64", "float64", "complex128") and not jax.config.jax_enable_x64:
+            raise TypeError(f"a result of dtype {dtype} wants jax.config's jax_enable_x64")
+        with jax.default_device(where):
+            return jax.numpy.empty(shape, dtype)
+
+    def stream(self, device: int) -> int:
+        return AWAITED
+
+
+class NumbaCuda(Library):
+    """Numba's device arrays, and whatever else has a ``__cuda_array_interface__``."""
+
+    name = "numba"
+
+    def view(self, x: Any, name: str) -> View:
+        interface = x.__cuda_array_interface__
+        if interface.get("mask") is not None:
+            raise TypeError(f"{name} is a masked array; pass data and mask")
+        dtype = np.dtype(interface["typestr"])
+        if not dtype.isnative:
+            raise TypeError(f"{name} has the byte order of another machine ({dtype.str})")
+        shape = tuple(interface["shape"])
+        strides = interface.get("strides")
+        items = c_strides(shape) if strides is None else tuple(s // dtype.itemsize for s in strides)
+        pointer, readonly = interface["data"]
+        device = _device_of(pointer) if pointer else 0
+        return View(pointer or 0, shape, items, _known(dtype.name, name), device, self, x, readonly)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+        from numba import cuda
+
+        with cuda.gpus[device]:
+            return cuda.device_array(shape, _numpy_dtype(dtype))
+
+    def stream(self, device: int) -> int:
+        return 0
+
+
+def _device_of(pointer: int) -> int:
+    from cuda.bindings import driver as api
+
+    from fastmat.cuda.driver import checked, current
+
+    current.context(0)
+    attribute = api.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+    return int(checked(api.cuPointerGetAttribute(attribute, pointer)))
+
+
+def _known(dtype: str, name: str) -> str:
+    if dtype not in ITEMSIZE:
+        raise TypeError(f"{name} has dtype {dtype}; supported are {', '.join(SUPPORTED)}")
+    return dtype
+
+
+def _numpy_dtype(dtype: str) -> Any:
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(dtype)
+
+
+_of_package: dict[str, Any] = {"cupy": CuPy, "torch": PyTorch, "jax": Jax, "jaxlib": Jax}
+_of_type: dict[type, Library] = {}
+
+
+def register(kind: type, library: Library) -> None:
+    """Read arrays of this type through this library."""
+    _of_type[kind] = library
+
+
+@functools.cache
+def _library(kind: type[Library]) -> Library:
+    return kind()
+
+
+def library_of(x: Any) -> Library:
+    """The library of an array."""
+    kind = type(x)
+    found = _of_type.get(kind)
+    if found is None:
+        for base in kind.__mro__:
+            package = base.__module__.partition(".")[0]
+            if package in _of_package and package in sys.modules:
+                found = _library(_of_package[package])
+                break
+        else:
+            found = _library(NumbaCuda)
+        _of_type[kind] = found
+    return found
+
+
+def view(x: Any, name: str) -> View:
+    """Where an array on a GPU lies."""
+    if not on_gpu(x):
+        raise TypeError(
+            f"{name} is not on a GPU ({type(x).__name__}), but another argument is; "
+            "all arrays must be on one device"
+        )
+    return library_of(x).view(x, name)
+
+
+def same_device(**views: View | None) -> int:
+    """The device of all views; None stands for an argument that is not given."""
+    first = None
+    for name, found in views.items():
+        if found is None:
+            continue
+        if first is None:
+            first = name, found.device
+        elif found.device != first[1]:
+            raise ValueError(
+                f"{name} is on device {found.device} and {first[0]} on device {first[1]}; "
+                "all arrays must be on one device"
+            )
+    assert first is not None
+    return first[1]
+
+
+def empty(shape: Sequence[int], dtype: str, like: View) -> tuple[Any, View]:
+    """A new array in the library and on the device of `like`, and where it lies."""
+    array = like.library.empty(tuple(shape), dtype, like.device)
+    return array, like.library.view(array, "out")
+
+
+def stream_of(x: View) -> int:
+    """The stream that the caller's work is on."""
+    return x.library.stream(x.device)
+
+
+def writable(out: Any, shape: tuple[int, ...], dtype: str) -> View:
+    """Where `out` lies, which results of this shape and dtype are to be written to."""
+    found = view(out, "out")
+    if found.shape != tuple(shape):
+        raise ValueError(f"out has shape {found.shape}; the result has shape {tuple(shape)}")
+    if found.dtype != dtype:
+        raise TypeError(f"out has dtype {found.dtype}; the result has dtype {dtype}")
+    if found.readonly:
+        raise ValueError("out is read-only; it must be writeable")
+    return found
+
+
+def target(out: Any, shape: Sequence[int], dtype: str, like: View) -> tuple[Any, View]:
+    """`out`, checked, or a new array: what to return, and where to write."""
+    if out is None:
+        return empty(shape, dtype, like)
+    return out, writable(out, tuple(shape), dtype)
