@@ -10,7 +10,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from numba.core import config
 from numba.core.caching import (
     CompileResultCacheImpl,
@@ -35,7 +34,11 @@ def source_hash() -> str:
 def cache_root() -> Path:
     """The folder of all fastmat caches: ``FASTMAT_CACHE_DIR`` or the user's cache folder."""
     chosen = os.environ.get("FASTMAT_CACHE_DIR")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("fastmat", appauthor=False))
+    if chosen:
+        return Path(chosen)
+    import platformdirs  # here, so that a checkout runs without it where the folder is named
+
+    return Path(platformdirs.user_cache_dir("fastmat", appauthor=False))
 
 
 def cache_folder() -> Path:

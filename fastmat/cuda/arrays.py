@@ -85,6 +85,10 @@ ITEMSIZE = {name: 2 if name == "bfloat16" else np.dtype(name).itemsize for name 
 
 def c_strides(shape: Sequence[int]) -> tuple[int, ...]:
     """Strides, in items, of a C-contiguous array."""
+    if len(shape) == 1:
+        return (1,)
+    if len(shape) == 2:
+        return (shape[1] or 1, 1)
     strides = []
     step = 1
     for n in reversed(shape):
@@ -102,8 +106,8 @@ class Library:
         """Where `x` lies."""
         raise NotImplementedError
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
-        """A new array, not initialized."""
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
+        """A new C-contiguous array, not initialized, and its pointer."""
         raise NotImplementedError
 
     def stream(self, device: int) -> int:
@@ -118,21 +122,29 @@ class CuPy(Library):
         import cupy
 
         self._cupy = cupy
+        self._current_device = cupy.cuda.runtime.getDevice
+        self._current_stream = cupy.cuda.get_current_stream
 
     def view(self, x: Any, name: str) -> View:
-        size = x.itemsize
-        strides = tuple(s // size for s in x.strides)
-        return View(x.data.ptr, x.shape, strides, _known(x.dtype.name, name), x.device.id, self, x)
+        shape = x.shape
+        if x.flags.c_contiguous:
+            strides = c_strides(shape)
+        else:
+            size = x.itemsize
+            strides = tuple(s // size for s in x.strides)
+        data = x.data
+        return View(data.ptr, shape, strides, _name_of(x.dtype, name), data.device_id, self, x)
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
-        kind = _numpy_dtype(dtype)
-        if self._cupy.cuda.runtime.getDevice() == device:
-            return self._cupy.empty(shape, kind)
-        with self._cupy.cuda.Device(device):
-            return self._cupy.empty(shape, kind)
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
+        if self._current_device() == device:
+            array = self._cupy.empty(shape, _numpy_dtype(dtype))
+        else:
+            with self._cupy.cuda.Device(device):
+                array = self._cupy.empty(shape, _numpy_dtype(dtype))
+        return array, array.data.ptr
 
     def stream(self, device: int) -> int:
-        return int(self._cupy.cuda.get_current_stream(device).ptr)
+        return int(self._current_stream(device).ptr)
 
 
 class PyTorch(Library):
@@ -142,22 +154,32 @@ class PyTorch(Library):
         import torch
 
         self._torch = torch
+        self._dtypes = {n: getattr(torch, n) for n in SUPPORTED if hasattr(torch, n)}
+        self._names = {dtype: n for n, dtype in self._dtypes.items()}
+        self._devices: dict[int, Any] = {}
+        # What torch.cuda.current_stream asks, without the object that it builds.
+        self._raw_stream = getattr(torch._C, "_cuda_getCurrentRawStream", None)
 
     def view(self, x: Any, name: str) -> View:
         if x.requires_grad and self._torch.is_grad_enabled():
             raise TypeError(
                 f"{name} requires gradients, which fastmat does not record; pass {name}.detach()"
             )
-        if x.is_conj() or x.is_neg():
+        if x.is_neg() or x.is_conj():
             x = x.resolve_conj().resolve_neg()
-        dtype = _known(str(x.dtype).removeprefix("torch."), name)
-        return View(x.data_ptr(), tuple(x.shape), x.stride(), dtype, x.device.index, self, x)
+        dtype = self._names.get(x.dtype) or _known(str(x.dtype).removeprefix("torch."), name)
+        return View(x.data_ptr(), tuple(x.shape), x.stride(), dtype, x.get_device(), self, x)
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
-        torch = self._torch
-        return torch.empty(shape, dtype=getattr(torch, dtype), device=torch.device("cuda", device))
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
+        where = self._devices.get(device)
+        if where is None:
+            where = self._devices[device] = self._torch.device("cuda", device)
+        array = self._torch.empty(shape, dtype=self._dtypes[dtype], device=where)
+        return array, array.data_ptr()
 
     def stream(self, device: int) -> int:
+        if self._raw_stream is not None:
+            return int(self._raw_stream(device))
         return int(self._torch.cuda.current_stream(device).cuda_stream)
 
 
@@ -179,14 +201,16 @@ class Jax(Library):
         number = device.local_hardware_id
         return View(pointer, shape, c_strides(shape), dtype, number, self, x, True)
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
         import jax
 
         (where,) = (d for d in jax.local_devices() if d.local_hardware_id == device)
         if dtype in ("int64", "uint64", "float64", "complex128") and not jax.config.jax_enable_x64:
             raise TypeError(f"a result of dtype {dtype} wants jax.config's jax_enable_x64")
         with jax.default_device(where):
-            return jax.numpy.empty(shape, dtype)
+            array = jax.numpy.empty(shape, dtype)
+        array.block_until_ready()
+        return array, array.unsafe_buffer_pointer()
 
     def stream(self, device: int) -> int:
         return AWAITED
@@ -211,11 +235,12 @@ class NumbaCuda(Library):
         device = _device_of(pointer) if pointer else 0
         return View(pointer or 0, shape, items, _known(dtype.name, name), device, self, x, readonly)
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
         from numba import cuda
 
         with cuda.gpus[device]:
-            return cuda.device_array(shape, _numpy_dtype(dtype))
+            array = cuda.device_array(shape, _numpy_dtype(dtype))
+        return array, array.__cuda_array_interface__["data"][0] or 0
 
     def stream(self, device: int) -> int:
         return 0
@@ -231,12 +256,21 @@ def _device_of(pointer: int) -> int:
     return int(checked(api.cuPointerGetAttribute(attribute, pointer)))
 
 
+_dtype_names: dict[Any, str] = {np.dtype(n): n for n in SUPPORTED if n != "bfloat16"}
+
+
+def _name_of(dtype: Any, name: str) -> str:
+    """The name of a NumPy dtype (NumPy itself takes 2 µs to find it)."""
+    return _dtype_names.get(dtype) or _known(dtype.name, name)
+
+
 def _known(dtype: str, name: str) -> str:
     if dtype not in ITEMSIZE:
         raise TypeError(f"{name} has dtype {dtype}; supported are {', '.join(SUPPORTED)}")
     return dtype
 
 
+@functools.cache
 def _numpy_dtype(dtype: str) -> Any:
     if dtype == "bfloat16":
         import ml_dtypes
@@ -304,8 +338,10 @@ def same_device(**views: View | None) -> int:
 
 def empty(shape: Sequence[int], dtype: str, like: View) -> tuple[Any, View]:
     """A new array in the library and on the device of `like`, and where it lies."""
-    array = like.library.empty(tuple(shape), dtype, like.device)
-    return array, like.library.view(array, "out")
+    shape = tuple(shape)
+    library, device = like.library, like.device
+    array, pointer = library.empty(shape, dtype, device)
+    return array, View(pointer, shape, c_strides(shape), dtype, device, library, array)
 
 
 def stream_of(x: View) -> int:

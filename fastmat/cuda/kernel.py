@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import hashlib
 import os
@@ -21,15 +20,15 @@ from numba.cuda.cudadrv import nvvm
 from fastmat.core.cache import cache_root, source_hash
 from fastmat.cuda import driver
 
-_SCALARS = {
-    "int32": ctypes.c_int32,
-    "uint32": ctypes.c_uint32,
-    "int64": ctypes.c_int64,
-    "uint64": ctypes.c_uint64,
-    "float32": ctypes.c_float,
-    "float64": ctypes.c_double,
+# Letters of the module `struct` for the arguments of a launch.
+_FORMATS = {
+    "int32": "i",
+    "uint32": "I",
+    "int64": "q",
+    "uint64": "Q",
+    "float32": "f",
+    "float64": "d",
 }
-POINTER = ctypes.c_uint64
 
 
 @functools.cache
@@ -77,8 +76,8 @@ class Kernel:
         self.blocks = blocks
         self.shared = shared
         self.numba_types = tuple(numba_type(a) for a in arguments)
-        self.c_types = tuple(POINTER if a.endswith("*") else _SCALARS[a] for a in arguments)
-        self.handles: dict[int, Any] = {}  # of each device, where it is loaded
+        self.format = "@" + "".join("Q" if a.endswith("*") else _FORMATS[a] for a in arguments)
+        self.loaded: dict[int, driver.Loaded] = {}  # by device
 
     def __repr__(self) -> str:
         return f"<Kernel {self.name or self.function.__name__}({', '.join(self.arguments)})>"
