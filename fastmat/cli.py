@@ -43,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         help="time with all threads (default with --quick), with one thread for each library, "
         "or both (default)",
     )
+    compare.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cpu",
+        help="cuda: the kernels for GPUs against PyTorch and CuPy, on the current device",
+    )
     compare.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     compare.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios here (.png)")
     return main
@@ -59,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from fastmat.commands import warmup
 
         return warmup.run(options.ops, options.dtypes)
+    if options.device == "cuda":
+        from fastmat.comparisons.gpu import run
+
+        return run.run(options.quick, options.ops, options.json)
     from fastmat.commands import compare
 
     return compare.run(
