@@ -1,0 +1,216 @@
+"""Arithmetic of the GPU in the host's LLVM: libdevice's own code, and what it is made of."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+from cuda_emulator.text import split
+
+_FLOAT = {"f": "float", "d": "double"}
+_INTEGER = {"i": ("i32", "s"), "ui": ("i32", "u"), "ll": ("i64", "s"), "ull": ("i64", "u")}
+_ROUND = {"rn": "roundeven", "rm": "floor", "rp": "ceil", "rz": "trunc"}
+
+
+def _suffix(kind: str) -> str:
+    return {"float": "f32", "double": "f64"}.get(kind, kind)
+
+
+def _call(function: str, kind: str, *values: str) -> str:
+    values_text = ", ".join(f"{kind} {v}" for v in values)
+    return f"call {kind} @llvm.{function}.{_suffix(kind)}({values_text})"
+
+
+def _body(kind: str, *steps: str) -> list[str]:
+    """Steps whose values are named %r0, %r1, ...; the last is returned."""
+    lines = [f"%r{i} = {step}" for i, step in enumerate(steps)]
+    return [*lines, f"ret {kind} %r{len(steps) - 1}"]
+
+
+def _one_over(kind: str, value: str) -> str:
+    return f"fdiv {kind} 1.0, {value}"
+
+
+def _arithmetic(name: str) -> list[str] | None:
+    """The body of one of NVVM's arithmetic intrinsics; %0, %1 and %2 are its arguments."""
+    name = name.replace(".ftz", "").replace(".f32", ".f").replace(".f64", ".d")
+    if found := re.fullmatch(r"(add|sub|mul|div)\.(?:rn|approx|full)\.([fd])", name):
+        kind = _FLOAT[found[2]]
+        return _body(kind, f"f{found[1]} {kind} %0, %1")
+    if found := re.fullmatch(r"fma\.rn\.([fd])", name):
+        return _body(_FLOAT[found[1]], _call("fma", _FLOAT[found[1]], "%0", "%1", "%2"))
+    if found := re.fullmatch(
+        r"(sqrt|rcp|rsqrt|ex2|lg2|sin|cos|tanh)(?:\.rn|\.approx)?\.([fd])", name
+    ):
+        kind = _FLOAT[found[2]]
+        if found[1] == "rcp":
+            return _body(kind, _one_over(kind, "%0"))
+        if found[1] == "rsqrt":
+            return _body(kind, _call("sqrt", kind, "%0"), _one_over(kind, "%r0"))
+        function = {"ex2": "exp2", "lg2": "log2"}.get(found[1], found[1])
+        return _body(kind, _call(function, kind, "%0"))
+    if found := re.fullmatch(r"(fabs|trunc|floor|ceil|round)\.([fd])", name):
+        return _body(
+            _FLOAT[found[2]],
+            _call({"round": "roundeven"}.get(found[1], found[1]), _FLOAT[found[2]], "%0"),
+        )
+    if found := re.fullmatch(r"f(min|max)(\.nan)?\.([fd])", name):
+        function = found[1] + ("imum" if found[2] else "num")
+        return _body(_FLOAT[found[3]], _call(function, _FLOAT[found[3]], "%0", "%1"))
+    if found := re.fullmatch(r"saturate\.([fd])", name):
+        kind = _FLOAT[found[1]]
+        low = _call("maxnum", kind, "%0", "0.0")  # NaN becomes 0
+        return _body(kind, low, _call("minnum", kind, "%r0", "1.0"))
+    if found := re.fullmatch(r"([fd])2(i|ui|ll|ull)\.(rn|rz|rm|rp)", name):
+        kind, (integer, sign) = _FLOAT[found[1]], _INTEGER[found[2]]
+        convert = f"call {integer} @llvm.fpto{sign}i.sat.{integer}.{_suffix(kind)}({kind} %r0)"
+        return _body(integer, _call(_ROUND[found[3]], kind, "%0"), convert)
+    if found := re.fullmatch(r"(i|ui|ll|ull)2([fd])\.rn", name):
+        integer, sign = _INTEGER[found[1]]
+        return _body(_FLOAT[found[2]], f"{sign}itofp {integer} %0 to {_FLOAT[found[2]]}")
+    if name == "d2f.rn":
+        return _body("float", "fptrunc double %0 to float")
+    if name == "f2h.rn":
+        return _body("i16", "fptrunc float %0 to half", "bitcast half %r0 to i16")
+    if name in ("d2i.hi", "d2i.lo"):
+        shift = 32 if name == "d2i.hi" else 0
+        return _body(
+            "i32", "bitcast double %0 to i64", f"lshr i64 %r0, {shift}", "trunc i64 %r1 to i32"
+        )
+    if name == "lohi.i2d":
+        return _body(
+            "double", "zext i32 %0 to i64", "zext i32 %1 to i64", "shl i64 %r1, 32",
+            "or i64 %r0, %r2", "bitcast i64 %r3 to double",
+        )  # fmt: skip
+    if found := re.fullmatch(r"mulhi\.(i|ui|ll|ull)", name):
+        integer, sign = _INTEGER[found[1]]
+        bits = int(integer[1:])
+        wide, extend = f"i{2 * bits}", f"{sign}ext"
+        return _body(
+            integer, f"{extend} {integer} %0 to {wide}", f"{extend} {integer} %1 to {wide}",
+            f"mul {wide} %r0, %r1", f"lshr {wide} %r2, {bits}", f"trunc {wide} %r3 to {integer}",
+        )  # fmt: skip
+    return None
+
+
+def intrinsic(name: str, returned: str, arguments: Iterable[str]) -> str | None:
+    """A definition of one of NVVM's arithmetic intrinsics; None if it is none of them."""
+    body = _arithmetic(name.removeprefix("nvvm."))
+    return None if body is None else _definition(name, returned, arguments, body)
+
+
+def _definition(name: str, returned: str, arguments: Iterable[str], body: list[str]) -> str:
+    parameters = ", ".join(f"{a} %{i}" for i, a in enumerate(arguments))
+    # Arguments without names are %0, %1, ..., and so would be the first block.
+    lines = "\n  ".join(body)
+    return (
+        f"define internal {returned} @{name}({parameters}) alwaysinline {{\nstart:\n  {lines}\n}}"
+    )
+
+
+_TF32 = [
+    "%bits = bitcast float %0 to i32",
+    "%special = and i32 %bits, 2139095040",
+    "%finite = icmp ne i32 %special, 2139095040",
+    "%up = add i32 %bits, 4096",  # ties away from zero
+    "%some = select i1 %finite, i32 %up, i32 %bits",
+    "%rounded = and i32 %some, -8192",
+]
+_HALF = {"f16": "half", "bf16": "bfloat"}
+
+
+def assembly(name: str, text: str, returned: str, arguments: list[str]) -> str | None:
+    """A function that does what arithmetic in inline PTX does; None if it is unknown here."""
+    text = re.sub(r"\s+", " ", text).strip().rstrip(";")
+    opcode, _, operands = text.partition(" ")
+    if operands.replace(" ", "") != ",".join(f"${i}" for i in range(len(arguments) + 1)):
+        return None
+    if opcode == "cvt.rna.tf32.f32" and arguments in (["float"], ["i32"]):
+        body = list(_TF32)
+        if arguments == ["i32"]:
+            body[0] = "%bits = add i32 %0, 0"
+        if returned == "float":
+            body += ["%result = bitcast i32 %rounded to float", "ret float %result"]
+        else:
+            body += ["ret i32 %rounded"]
+        return _definition(name, returned, arguments, body)
+    if found := re.fullmatch(r"cvt\.rn\.(bf16|f16)\.f32", opcode):
+        half = _HALF[found[1]]
+        body = _body("i16", f"fptrunc float %0 to {half}", f"bitcast {half} %r0 to i16")
+        return _definition(name, returned, arguments, body)
+    if found := re.fullmatch(r"cvt\.rn\.(bf16x2|f16x2)\.f32", opcode):
+        half = _HALF[found[1][:-2]]
+        body = _body(
+            "i32", f"fptrunc float %1 to {half}", f"fptrunc float %0 to {half}",
+            f"insertelement <2 x {half}> poison, {half} %r0, i32 0",
+            f"insertelement <2 x {half}> %r2, {half} %r1, i32 1",
+            f"bitcast <2 x {half}> %r3 to i32",
+        )  # fmt: skip
+        return _definition(name, returned, arguments, body)
+    body = _arithmetic(opcode) if opcode[-4:] in (".f32", ".f64") else None
+    return None if body is None else _definition(name, returned, arguments, body)
+
+
+@functools.cache
+def _library() -> tuple[dict[str, str], dict[str, str]]:
+    """libdevice's functions and globals, by name."""
+    path = _libdevice_path()
+    text = str(llvm.parse_bitcode(path.read_bytes())).replace("@llvm.nvvm.", "@nvvm.")
+    text = re.sub(r"(?m)^;.*\n", "", text)
+    text = re.sub(r",? ![a-zA-Z.]+ !\d+", "", text)
+    text = re.sub(r"(?<=[)}]) (?:local_unnamed_addr )?#\d+", "", text)
+    functions = {
+        found[1]: found[0].replace("define ", "define linkonce_odr ", 1)
+        for found in re.finditer(r"(?ms)^define [^\n]*?@([\w.]+)\([^\n]*\{\n.*?^\}\n", text)
+    }
+    functions = {
+        name: re.sub(
+            r"define linkonce_odr (?:internal|linkonce_odr) ", "define linkonce_odr ", body
+        )
+        for name, body in functions.items()
+    }
+    variables = {found[1]: found[0] for found in re.finditer(r"(?m)^@([\w.]+) = .*$", text)}
+    declarations = {
+        found[1]: found[0] for found in re.finditer(r"(?m)^declare .*@([\w.]+)\(.*\)", text)
+    }
+    return functions, variables | declarations
+
+
+def _libdevice_path() -> Path:
+    import nvidia
+
+    for folder in nvidia.__path__:
+        for path in Path(folder).rglob("libdevice.10.bc"):
+            return path
+    raise FileNotFoundError("libdevice.10.bc: install nvidia-nvvm")
+
+
+_REFLECTED = "define internal i32 @__nvvm_reflect(ptr %0) alwaysinline {\nstart:\n  ret i32 0\n}\n"
+
+
+def libdevice(names: Iterable[str]) -> tuple[str, set[str]]:
+    """The code of functions of libdevice and of all that they use; and names it does not have."""
+    functions, others = _library()
+    found: dict[str, str] = {}
+    missing = set()
+    wanted = list(names)
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        body = _REFLECTED if name == "__nvvm_reflect" else functions.get(name, others.get(name))
+        if body is None:
+            missing.add(name)
+            continue
+        found[name] = body
+        wanted += re.findall(r"@([\w.]+)", body)
+    return "\n".join(found.values()), missing
+
+
+def arguments_of(declaration: str) -> list[str]:
+    """The types of a declaration's arguments."""
+    return [part.split("%")[0].strip() for part in split(declaration)]
