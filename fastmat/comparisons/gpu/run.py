@@ -30,7 +30,7 @@ def run(quick: bool, ops: Sequence[str] | None, json_file: Path | None) -> int:
     if unknown:
         console.line(f"--ops {unknown[0]}: not one of {', '.join(operations())}", "red")
         return 2
-    reason = _missing()
+    reason = missing()
     if reason:
         console.line(f"--device cuda: {reason}", "red")
         return 2
@@ -59,7 +59,8 @@ def run(quick: bool, ops: Sequence[str] | None, json_file: Path | None) -> int:
     return 1 if any(row.status == "wrong" for row in rows) else 0
 
 
-def _missing() -> str | None:
+def missing() -> str | None:
+    """Why nothing can be compared here; None if it can."""
     from fastmat.core.toolkit import missing_compiler, missing_device
 
     reason = missing_compiler() or missing_device()
