@@ -13,6 +13,7 @@ from numba import njit
 from cuda_emulator import copies as async_copies
 from cuda_emulator import operations as op
 from cuda_emulator import tensor_core, warp
+from cuda_emulator.cache import cached
 from cuda_emulator.machine import (
     ANSWER,
     BLOCK,
@@ -333,6 +334,7 @@ def _count(mask):
     return count
 
 
+@cached
 @njit
 def run(fibers, code, state, table, ranges, n, blocks, grid, seed):
     """Run blocks in this order: how that ended, which fiber is to blame, and in which block."""
