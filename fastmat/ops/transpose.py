@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmat.core.arrays import Array, as_array, like
 from fastmat.core.checks import check_out
+from fastmat.core.devices import on_gpu, twin
 from fastmat.core.dtypes import ITEM_SIZES, DType, movable, unmovable
 
 AXES = 8  # of the arrays that kernels take
@@ -72,8 +73,13 @@ def transpose(x: Any, axes: Sequence[int] | int | None = None, out: Any = None) 
     >>> fm.transpose(images, (0, 3, 1, 2)).shape
     (16, 3, 32, 24)
     """
-    a = x if type(x) is _ndarray else as_array(x, "x")
-    order = _reverse(a.ndim) if axes is None else _permutation(axes, a.ndim)
+    if type(x) is _ndarray:
+        a = x
+    elif on_gpu(x):
+        return twin(transpose)(x, axes, out)
+    else:
+        a = as_array(x, "x")
+    order = _reverse(a.ndim) if axes is None else permutation(axes, a.ndim)
     return _permuted(x, a, order, out)
 
 
@@ -119,7 +125,12 @@ def matrix_transpose(x: Any, /, out: Any = None) -> Any:
     >>> fm.matrix_transpose(x, out=x) is x
     True
     """
-    a = x if type(x) is _ndarray else as_array(x, "x")
+    if type(x) is _ndarray:
+        a = x
+    elif on_gpu(x):
+        return twin(matrix_transpose)(x, out)
+    else:
+        a = as_array(x, "x")
     n = a.ndim
     if n < 2:
         raise ValueError(f"x has shape {a.shape}; matrix_transpose wants 2 or more dimensions")
@@ -130,7 +141,7 @@ def _reverse(ndim: int) -> tuple[int, ...]:
     return (1, 0) if ndim == 2 else tuple(range(ndim - 1, -1, -1))
 
 
-def _permutation(axes: Sequence[int] | int, ndim: int) -> tuple[int, ...]:
+def permutation(axes: Sequence[int] | int, ndim: int) -> tuple[int, ...]:
     """Check the axes, and count them from 0."""
     try:
         given = [operator.index(axis) for axis in (axes if np.iterable(axes) else (axes,))]
@@ -156,6 +167,8 @@ def _permuted(x: Any, a: Array, order: tuple[int, ...], out: Any) -> Any:
         result = np.empty(view.shape, dtype)
         _assign(kernel, view, result)
         return result if type(x) is _ndarray else _returned(result, x)
+    if type(out) is not _ndarray and on_gpu(out):
+        return twin(transpose)(x, order, out)
     target = check_out(out, tuple(a.shape[axis] for axis in order), dtype, casting="no")
     if not np.may_share_memory(a, target):
         _assign(kernel, a.transpose(order), target)
