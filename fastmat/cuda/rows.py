@@ -28,7 +28,11 @@ end of the row. `base` is where the row begins, `step` the stride of its numbers
 `mask_loader(kind, ...)` does so for masks: booleans in a local array of uint8, 0 beyond the end.
 `place(thread, k, threads, run)` is the number of the row that ``held[k]`` is.
 
-`group_offset(i, lengths 1 and 2, strides 0 to 2)` is where group `i` begins in an array.
+`locator(shape)` and `reducer(shape, combine, numbers)` make the functions by which kernels of all
+shapes are written alike: which group and thread of it this is, and the result of its threads.
+
+`offsets(axes)` makes ``offset(group, lengths 1 and 2, strides 0 to 2)``: where a group begins in
+an array.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ from numba import cuda, types
 from fastmat.cuda.arrays import View
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics import load_run, store_run
+from fastmat.cuda.reductions import WARP, block_reduce, block_words, down_reduce, lanes_reduce
 
 KEPT = 3  # axes of groups that kernels have
 LANES, BLOCK, LONG, COLUMNS = "lanes", "block", "long", "columns"
@@ -62,6 +67,11 @@ class Grouped(NamedTuple):
     def count(self) -> int:
         """How many groups there are."""
         return math.prod(self.lengths)
+
+    @property
+    def axes(self) -> int:
+        """Along how many axes the groups are, at least 1."""
+        return 3 if self.lengths[0] > 1 else 2 if self.lengths[1] > 1 else 1
 
 
 def grouped(
@@ -145,6 +155,11 @@ class Shape(NamedTuple):
         """How many numbers of a row its threads of one block hold."""
         return self.width * self.held
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks a multiprocessor is to hold."""
+        return max(1, 1024 // self.threads)
+
     def grid(self, count: int) -> tuple[int, int]:
         """Blocks for so many rows, and the parts of a row."""
         return -(-count // self.groups), self.splits
@@ -154,6 +169,7 @@ class Limits(NamedTuple):
     """What `shape_of` keeps to."""
 
     held: int = 32  # 32-bit registers that hold numbers of a row
+    few: int = 16  # those with which more blocks run side by side
     runs: int = 8  # accesses in flight
     short: int = 4  # runs of a thread, up to which a row is left to a warp
     threads: int = 1024  # of a block
@@ -162,54 +178,66 @@ class Limits(NamedTuple):
     part: int = 16384  # bytes of a row that are worth a block, if there are few rows
 
 
+LIMITS = Limits()
+
+
+@functools.lru_cache(4096)
 def shape_of(
     rows: int,
     n: int,
     run: int,
     itemsize: int,
     multiprocessors: int,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: Limits = LIMITS,
     arrays: int = 1,
 ) -> Shape:
     """How threads share rows of `n` numbers.
 
     `itemsize` is that of the numbers in memory, `arrays` how many of them are held.
     """
-    words = max(1, itemsize // 4) * arrays
-    most = max(1, min(limits.runs, limits.held // (run * words)))
+    words = max(1, itemsize // 4) * arrays * run
+    most = max(1, min(limits.runs, limits.held // words))
+    few = max(1, min(limits.runs, limits.few // words))
     parts = -(-n // run)
-    if parts <= 32 * min(limits.short, most):
-        width = min(32, 1 << max(parts - 1, 0).bit_length())
+    short = min(limits.short, few)
+    if parts <= WARP * short:
+        width = min(4, _power(parts))
+        while parts > width * short:
+            width *= 2
         return Shape(LANES, limits.block, width, run, max(1, -(-parts // width)))
     many = 2 * rows >= multiprocessors or n * itemsize <= 2 * limits.part
     if many and parts <= limits.threads * most:
-        for few in (min(4, most), most):
-            threads = 128
-            while threads <= limits.threads:
-                if parts <= threads * few:
-                    return Shape(BLOCK, threads, threads, run, -(-parts // threads))
-                threads *= 2
-    threads, runs = 512, max(1, most // 2)
+        for runs, largest in ((few, limits.threads // 2), (most, limits.threads)):
+            threads = min(largest, max(128, _power(-(-parts // runs))))
+            if parts <= threads * runs:
+                return Shape(BLOCK, threads, threads, run, -(-parts // threads))
     splits = _splits(rows, n * itemsize, 4 * multiprocessors, limits.part)
-    return Shape(LONG, threads, threads, run, runs, splits)
+    threads = limits.threads // 2
+    return Shape(LONG, threads, threads, run, few, splits)
 
 
+def _power(n: int) -> int:
+    """The least power of two that is not less."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+@functools.lru_cache(4096)
 def columns_of(
     groups: int,
     n: int,
     itemsize: int,
     multiprocessors: int,
-    limits: Limits = Limits(),  # noqa: B008
+    limits: Limits = LIMITS,
     arrays: int = 1,
 ) -> Shape:
     """How threads share groups whose neighbours are neighbours in memory."""
     words = max(1, itemsize // 4) * arrays
     most = max(1, min(16, limits.held // words))
-    lanes = 32 if groups >= 32 else 1 << max(groups - 1, 0).bit_length()
+    lanes = min(WARP, _power(groups))
     width = limits.columns // lanes
     while width > 1 and 2 * n <= width * min(most, 4):
         width //= 2
-    threads = max(32, width * lanes)
+    threads = max(WARP, width * lanes)
     width = threads // lanes
     runs = max(1, min(most, -(-n // width)))
     blocks = -(-groups // lanes)
@@ -257,11 +285,12 @@ def row_loader(dtype, threads, run, runs, number=None):
     @cuda.jit(device=True, forceinline=True)
     def load(held, x, base, step, n, thread, fill):
         raw = cuda.local.array(run, stored)
+        at = base + thread * step
         for k in range(runs):
             j = (thread + k * threads) * run
             if j < n:
                 if run == 1:
-                    held[k] = widen(x[base + j * step])
+                    held[k] = widen(x[at])
                 elif same:
                     load_run(held, k * run, x, base + j, run)
                 else:
@@ -271,6 +300,7 @@ def row_loader(dtype, threads, run, runs, number=None):
             else:
                 for e in range(run):
                     held[k * run + e] = fill
+            at += threads * step
 
     return load
 
@@ -286,17 +316,19 @@ def row_storer(dtype, threads, run, runs):
     @cuda.jit(device=True, forceinline=True)
     def store(out, base, step, n, thread, held):
         raw = cuda.local.array(run, stored)
+        at = base + thread * step
         for k in range(runs):
             j = (thread + k * threads) * run
             if j < n:
                 if run == 1:
-                    out[base + j * step] = narrow(held[k])
+                    out[at] = narrow(held[k])
                 elif same:
                     store_run(out, base + j, held, k * run, run)
                 else:
                     for e in range(run):
                         raw[e] = narrow(held[k * run + e])
                     store_run(out, base + j, raw, 0, run)
+            at += threads * step
 
     return store
 
@@ -314,6 +346,7 @@ def mask_loader(how, threads, run, runs):
     @cuda.jit(device=True, forceinline=True)
     def load(kept, mask, base, step, n, thread):
         if how != NO_MASK:
+            at = base + thread * run * step
             for k in range(runs):
                 j = (thread + k * threads) * run
                 if j < n:
@@ -321,10 +354,11 @@ def mask_loader(how, threads, run, runs):
                         load_run(kept, k * run, mask, base + j, run)
                     else:
                         for e in range(run):
-                            kept[k * run + e] = mask[base + (j + e) * step]
+                            kept[k * run + e] = mask[at + e * step]
                 else:
                     for e in range(run):
                         kept[k * run + e] = types.uint8(0)
+                at += threads * run * step
 
     return load
 
@@ -344,11 +378,54 @@ def place(thread, k, threads, run):
     return (thread + k // run * threads) * run + k % run
 
 
-@cuda.jit(device=True, forceinline=True)
-def group_offset(i, length1, length2, stride0, stride1, stride2):
-    """Where a group begins; all lengths and `i` are int32."""
-    rest = types.uint32(i) // types.uint32(length2)
-    i2 = types.uint32(i) - rest * types.uint32(length2)
-    i0 = rest // types.uint32(length1)
-    i1 = rest - i0 * types.uint32(length1)
-    return types.int64(i0) * stride0 + types.int64(i1) * stride1 + types.int64(i2) * stride2
+@functools.cache
+def offsets(axes: int):
+    """A device function, see the head of the file, for groups along so many axes."""
+
+    @cuda.jit(device=True, forceinline=True)
+    def offset(group, length1, length2, stride0, stride1, stride2):
+        if axes < 2:
+            return group * stride2
+        rest = types.uint32(group) // types.uint32(length2)
+        i2 = types.uint32(group) - rest * types.uint32(length2)
+        found = types.int64(i2) * stride2
+        if axes < 3:
+            return found + types.int64(rest) * stride1
+        i0 = rest // types.uint32(length1)
+        i1 = rest - i0 * types.uint32(length1)
+        return found + types.int64(i0) * stride0 + types.int64(i1) * stride1
+
+    return offset
+
+
+def locator(shape: Shape):
+    """A device function () -> the group of a thread, and which thread of the group it is."""
+    groups, width, across = shape.groups, shape.width, shape.kind == COLUMNS
+
+    @cuda.jit(device=True, forceinline=True)
+    def locate():
+        thread = cuda.threadIdx.x
+        if across:
+            return cuda.blockIdx.x * groups + thread % groups, thread // groups
+        return cuda.blockIdx.x * groups + thread // width, thread % width
+
+    return locate
+
+
+def reducer(shape: Shape, combine, numbers):
+    """A device function (state, words) -> state of the group, and how many words that takes.
+
+    One barrier at the least where threads of several warps share a group.
+    """
+    if shape.kind == COLUMNS:
+        reduce = down_reduce(combine, shape.groups, shape.width)
+        return reduce, shape.threads * numbers
+    if shape.kind != LANES:
+        return block_reduce(combine, shape.threads), block_words(shape.threads, numbers)
+    among = lanes_reduce(combine, shape.width)
+
+    @cuda.jit(device=True, forceinline=True)
+    def reduce(state, words):
+        return among(state)
+
+    return reduce, 1
