@@ -1,8 +1,7 @@
 """Reductions within a warp and within a block, in a fixed order, for any combine function.
 
 A state is a number of 32 or 64 bits, or a tuple of them. ``combine(a, b)`` is a device function
-that makes one state of two, of which `a` comes first; no order is assumed to be as good as
-another, except for the functions in `SYMMETRIC`.
+that makes one state of two, of which `a` comes from the lower lanes.
 
 ``lanes_reduce(combine, width)`` is a device function ``reduce(state)``: the result for each group
     of `width` neighbouring lanes, in all of its lanes, the same bits. All lanes of the warp must
@@ -14,9 +13,9 @@ another, except for the functions in `SYMMETRIC`.
     between two such arrays.
 ``down_reduce(combine, lanes, rows)`` reduces down the columns of a block ``(rows, lanes)``.
 
-Ready-made combine functions: `plus`, `larger`, `smaller` (NaN wins both), and, for
-`number` numpy.float32 or numpy.float64, ``log_sums(number)`` of ``(largest, sum of exponentials)``
-and ``merged_moments(number)`` of ``(count, mean, sum of squares of deviations)``.
+Ready-made combine functions: `plus`, `larger`, `smaller` (NaN wins both), and, for a Numba type
+float32 or float64, ``log_sums(number)`` of ``(largest, sum of exponentials)`` and
+``merged_moments(number)`` of ``(count, mean, sum of squares of deviations)``.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import functools
 import math
 
 import numpy as np
-from numba import cuda
+from numba import cuda, types
 
 from fastmat.cuda.intrinsics_states import exchanged, keep, kept
 
@@ -36,6 +35,8 @@ WARP = 32
 def lanes_reduce(combine, width=WARP):
     """A device function: the result of `width` lanes (a power of two up to 32) in all of them."""
     assert width in (1, 2, 4, 8, 16, 32)
+    if combine in _TOGETHER:
+        return _TOGETHER[combine](width)
     symmetric = combine in SYMMETRIC
 
     @cuda.jit(device=True, forceinline=True)
@@ -131,9 +132,7 @@ def smaller(a, b):
 SYMMETRIC = frozenset((plus, larger, smaller))  # the same bits if a and b are exchanged
 
 
-@functools.cache
-def log_sums(number):
-    """Of states (largest number, sum of the exponentials of all numbers less the largest)."""
+def _log_sums(number):
     lowest, zero = number(-np.inf), number(0)
 
     @cuda.jit(device=True, forceinline=True)
@@ -142,12 +141,21 @@ def log_sums(number):
         base = zero if most == lowest else most
         return most, a[1] * math.exp(a[0] - base) + b[1] * math.exp(b[0] - base)
 
-    return combine
+    def together(width):
+        top, total = lanes_reduce(larger, width), lanes_reduce(plus, width)
+
+        @cuda.jit(device=True, forceinline=True)
+        def reduce(state):
+            most = top(state[0])
+            base = zero if most == lowest else most
+            return most, total(state[1] * math.exp(state[0] - base))
+
+        return reduce
+
+    return combine, together
 
 
-@functools.cache
-def merged_moments(number):
-    """Of states (how many, their mean, sum of squares of deviations from it): Chan's formula."""
+def _merged_moments(number):
     zero = number(0)
 
     @cuda.jit(device=True, forceinline=True)
@@ -158,4 +166,38 @@ def merged_moments(number):
         mean = a[1] + apart * share
         return count, mean, a[2] + b[2] + apart * apart * share * number(a[0])
 
-    return combine
+    def together(width):
+        total = lanes_reduce(plus, width)
+
+        @cuda.jit(device=True, forceinline=True)
+        def reduce(state):
+            count = total(state[0])
+            own = number(state[0])
+            mean = total(own * state[1]) / number(max(count, 1))
+            apart = state[1] - mean
+            return count, mean, total(state[2] + own * apart * apart)
+
+        return reduce
+
+    return combine, together
+
+
+# Combine functions for which all lanes together take fewer steps than two by two.
+_TOGETHER = {}
+_LOG_SUMS, _MOMENTS = {}, {}
+for _make, _found in ((_log_sums, _LOG_SUMS), (_merged_moments, _MOMENTS)):
+    for _number in (types.float32, types.float64):
+        _found[_number], _TOGETHER[_found[_number]] = _make(_number)
+
+
+def log_sums(number):
+    """Of states (largest number, sum of the exponentials of all numbers less the largest)."""
+    return _LOG_SUMS[number]
+
+
+def merged_moments(number):
+    """Of states (how many, their mean, sum of squares of deviations from it), as Chan et al.
+
+    Where nothing is counted, mean and sum must be 0.
+    """
+    return _MOMENTS[number]

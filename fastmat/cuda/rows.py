@@ -2,7 +2,7 @@
 
 On the host
 -----------
-`grouped(axes, x, others)` reads arrays as ``(i0, i1, i2, j)``: three axes of groups (slowest
+`grouped(axes, shape, strides)` reads arrays as ``(i0, i1, i2, j)``: three axes of groups (slowest
 first, axes merged where all arrays allow it) and one of the numbers of a group. None if that
 takes a copy.
 
@@ -44,7 +44,6 @@ from typing import NamedTuple
 
 from numba import cuda, types
 
-from fastmat.cuda.arrays import View
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.reductions import WARP, block_reduce, block_words, down_reduce, lanes_reduce
@@ -74,19 +73,19 @@ class Grouped(NamedTuple):
         return 3 if self.lengths[0] > 1 else 2 if self.lengths[1] > 1 else 1
 
 
+@functools.lru_cache(4096)
 def grouped(
-    axes: tuple[int, ...], x: View, others: Sequence[View] = (), in_order: bool = False
+    axes: tuple[int, ...],
+    shape: tuple[int, ...],
+    strides: tuple[tuple[int, ...], ...],
+    in_order: bool = False,
 ) -> Grouped | None:
-    """The arrays as groups over these axes; None if their axes cannot be merged so far.
+    """Arrays of a shape and with these strides as groups over some axes.
 
-    The `others` have the axes of `x`, with its lengths or 1 (which repeats). With `in_order` the
-    numbers of a group are in C order; otherwise in that of the memory.
+    None if their axes cannot be merged so far. `strides` are 0 where an array is repeated; the
+    first decide on the order. With `in_order` the numbers of a group are in C order; otherwise in
+    that of the memory.
     """
-    shape = x.shape
-    strides = [x.strides]
-    for view in others:
-        pairs = zip(view.shape, view.strides, strict=True)
-        strides.append(tuple(0 if n == 1 else s for n, s in pairs))
     kept = _merged([i for i in range(len(shape)) if i not in axes], shape, strides, True)
     reduced = _merged(list(axes), shape, strides, not in_order)
     if len(kept) > KEPT or len(reduced) > 1:
@@ -115,19 +114,32 @@ def _merged(axes, shape, strides, sort):
     return runs
 
 
-def run_of(itemsize: int, pointers: Sequence[int], lengths: Sequence[int]) -> int:
-    """How many numbers one access can have, up to 16 bytes.
+def repeated(
+    lengths: tuple[int, ...], strides: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Strides of an array whose axes of length 1 are repeated."""
+    return tuple(s if n == m else 0 for n, s, m in zip(lengths, strides, shape, strict=True))
 
-    `lengths` is the length of a row and all strides, of arrays whose numbers follow each other;
-    `pointers` where the arrays begin, as if their items were of this size.
-    """
-    run = max(1, 16 // itemsize)
-    common = math.gcd(*lengths)
-    for pointer in pointers:
+
+def run_of(
+    n: int, strides: Sequence[Strides], itemsizes: Sequence[int], pointers: Sequence[int]
+) -> int:
+    """How many numbers of rows of n one access can have in all arrays, up to 16 bytes."""
+    if any(s[3] != 1 for s in strides):
+        return 1
+    run = max(1, 16 // max(itemsizes))
+    common = math.gcd(n, *(s for each in strides for s in each[:3]))
+    for pointer, itemsize in zip(pointers, itemsizes, strict=True):
         common = math.gcd(common, pointer // itemsize)
     while common % run:
         run //= 2
     return run
+
+
+def down_columns(groups: Grouped) -> bool:
+    """Whether neighbours in memory, of the first array, belong to different groups."""
+    along, across = abs(groups.strides[0][3]), abs(groups.strides[0][2])
+    return groups.n > 1 and 0 < across < along
 
 
 class Shape(NamedTuple):
@@ -168,7 +180,7 @@ class Shape(NamedTuple):
 class Limits(NamedTuple):
     """What `shape_of` keeps to."""
 
-    held: int = 32  # 32-bit registers that hold numbers of a row
+    held: int = 28  # 32-bit registers that hold numbers of a row
     few: int = 16  # those with which more blocks run side by side
     runs: int = 8  # accesses in flight
     short: int = 4  # runs of a thread, up to which a row is left to a warp
@@ -196,8 +208,9 @@ def shape_of(
     `itemsize` is that of the numbers in memory, `arrays` how many of them are held.
     """
     words = max(1, itemsize // 4) * arrays * run
-    most = max(1, min(limits.runs, limits.held // words))
-    few = max(1, min(limits.runs, limits.few // words))
+    accesses = limits.runs if run > 2 else 2 * limits.runs
+    most = max(1, min(accesses, limits.held // words))
+    few = max(1, min(accesses, limits.few // words))
     parts = -(-n // run)
     short = min(limits.short, few)
     if parts <= WARP * short:
@@ -363,11 +376,9 @@ def mask_loader(how, threads, run, runs):
     return load
 
 
-def mask_reading(mask: View | None, strides: Strides | None, run: int) -> int:
+def mask_reading(pointer: int, strides: Strides, run: int) -> int:
     """How a mask is read beside runs of so many numbers."""
-    if mask is None or strides is None:
-        return NO_MASK
-    if run > 1 and strides[3] == 1 and math.gcd(mask.pointer, *strides[:3]) % run == 0:
+    if run > 1 and strides[3] == 1 and math.gcd(pointer, *strides[:3]) % run == 0:
         return IN_RUNS
     return ONE_BY_ONE
 

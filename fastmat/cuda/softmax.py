@@ -8,28 +8,10 @@ import math
 from numba import cuda, types
 from numba.cuda import libdevice
 
-from fastmat.cuda.mapped import (
-    Program,
-    first_kernel,
-    held_kernel,
-    long_kernel,
-    second_kernel,
-)
+from fastmat.cuda.mapped import Program
 from fastmat.cuda.reductions import log_sums, plus
 
 _NUMBERS = {"float32": types.float32, "float64": types.float64}
-_KERNELS = {
-    "held": held_kernel,
-    "long": long_kernel,
-    "first": first_kernel,
-    "second": second_kernel,
-}
-
-
-@functools.cache
-def kernel(which, op, number, dtypes, shape, how, axes):
-    """A kernel of `mapped` for one of the operations that keep the shape."""
-    return _KERNELS[which](program(op, number), dtypes, shape, how, axes)
 
 
 @functools.cache
