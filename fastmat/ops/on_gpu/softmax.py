@@ -12,22 +12,26 @@ from fastmat.ops.on_gpu.groups import computed, fitted, floating, mask_of, overl
 
 
 def softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) -> Any:
+    """As on the CPU."""
     return _same_shape("softmax", x, axis, mask, out)
 
 
 def log_softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) -> Any:
+    """As on the CPU."""
     return _same_shape("log_softmax", x, axis, mask, out)
 
 
 def softmax_vjp(
     cotangent: Any, result: Any, axis: Any = -1, *, mask: Any = None, out: Any = None
 ) -> Any:
+    """As on the CPU."""
     return _gradient("softmax_vjp", cotangent, result, axis, mask, out)
 
 
 def log_softmax_vjp(
     cotangent: Any, result: Any, axis: Any = -1, *, mask: Any = None, out: Any = None
 ) -> Any:
+    """As on the CPU."""
     return _gradient("log_softmax_vjp", cotangent, result, axis, mask, out)
 
 
