@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmat.cuda import arrays, copy, softmax as programs
+from fastmat.cuda import arrays, copy
+from fastmat.cuda import softmax as programs
 from fastmat.cuda.arrays import View
 from fastmat.cuda.mapped_launch import launch
 from fastmat.ops.groups import normalized_axes
