@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmat.core.arrays import Array, as_array, like
 from fastmat.core.checks import check_out
+from fastmat.core.devices import also_on_gpu
 from fastmat.cpu.kinds import (
     LOG_SOFTMAX,
     LOGSUMEXP,
@@ -37,6 +38,7 @@ from fastmat.ops.statistics import (
 )
 
 
+@also_on_gpu
 def softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) -> Any:
     """Exponentials that add up to 1 along an axis: ``exp(x) / sum(exp(x))``.
 
@@ -88,6 +90,7 @@ def softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) -> Any
     return _same_shape(x, axis, mask, out, SOFTMAX)
 
 
+@also_on_gpu
 def log_softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) -> Any:
     """Logarithm of `softmax`: ``x - log(sum(exp(x)))``.
 
@@ -117,6 +120,7 @@ def log_softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) ->
     return _same_shape(x, axis, mask, out, LOG_SOFTMAX)
 
 
+@also_on_gpu
 def logsumexp(
     x: Any, axis: Any = -1, *, mask: Any = None, keepdims: bool = False, out: Any = None
 ) -> Any:
@@ -164,6 +168,7 @@ def logsumexp(
     return out
 
 
+@also_on_gpu
 def softmax_vjp(
     cotangent: Any, result: Any, axis: Any = -1, *, mask: Any = None, out: Any = None
 ) -> Any:
@@ -202,6 +207,7 @@ def softmax_vjp(
     return _softmax_vjp(OF_SOFTMAX, cotangent, result, axis, mask, out)
 
 
+@also_on_gpu
 def log_softmax_vjp(
     cotangent: Any, result: Any, axis: Any = -1, *, mask: Any = None, out: Any = None
 ) -> Any:
@@ -247,6 +253,7 @@ def _softmax_vjp(kind: int, cotangent: Any, result: Any, axis: Any, mask: Any, o
     return delivered(target, out, result)
 
 
+@also_on_gpu
 def logsumexp_vjp(
     cotangent: Any,
     x: Any,

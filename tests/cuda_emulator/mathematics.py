@@ -35,6 +35,23 @@ def _one_over(kind: str, value: str) -> str:
     return f"fdiv {kind} 1.0, {value}"
 
 
+# Rounded to float64 first, which is exact enough for all but ties beyond 53 bits.
+_FMA_DOWN = [
+    *(f"%w{i} = fpext float %{i} to double" for i in range(3)),
+    "%wide = call double @llvm.fma.f64(double %w0, double %w1, double %w2)",
+    "%near = fptrunc double %wide to float",
+    "%back = fpext float %near to double",
+    "%above = fcmp ogt double %back, %wide",
+    "%positive = fcmp ogt float %near, 0.0",
+    "%step = select i1 %positive, i32 -1, i32 1",
+    "%bits = bitcast float %near to i32",
+    "%next = add i32 %bits, %step",
+    "%chosen = select i1 %above, i32 %next, i32 %bits",
+    "%result = bitcast i32 %chosen to float",
+    "ret float %result",
+]
+
+
 def _arithmetic(name: str) -> list[str] | None:
     """The body of one of NVVM's arithmetic intrinsics; %0, %1 and %2 are its arguments."""
     name = name.replace(".ftz", "").replace(".f32", ".f").replace(".f64", ".d")
@@ -43,6 +60,8 @@ def _arithmetic(name: str) -> list[str] | None:
         return _body(kind, f"f{found[1]} {kind} %0, %1")
     if found := re.fullmatch(r"fma\.rn\.([fd])", name):
         return _body(_FLOAT[found[1]], _call("fma", _FLOAT[found[1]], "%0", "%1", "%2"))
+    if name == "fma.rm.f":
+        return _FMA_DOWN
     if found := re.fullmatch(
         r"(sqrt|rcp|rsqrt|ex2|lg2|sin|cos|tanh)(?:\.rn|\.approx)?\.([fd])", name
     ):

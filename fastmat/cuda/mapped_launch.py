@@ -1,0 +1,114 @@
+"""Launches of the kernels of `mapped`: which of them, and with what grid."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fastmat.cuda import driver
+from fastmat.cuda.arrays import ITEMSIZE, View, empty
+from fastmat.cuda.kernel import Kernel
+from fastmat.cuda.mapped import Program, first_kernel, held_kernel, long_kernel, second_kernel
+from fastmat.cuda.rows import (
+    GROUPS,
+    NO_MASK,
+    columns_of,
+    down_columns,
+    grouped,
+    mask_reading,
+    part_length,
+    repeated,
+    run_of,
+    shape_of,
+)
+
+ALIGNMENT = 16
+_NOWHERE = (0, 0, 0, 0)
+
+
+class Plan(NamedTuple):
+    """Kernels and all of their arguments but the pointers."""
+
+    kernels: tuple[Kernel, ...]
+    grid: tuple[int, int]
+    part: int  # numbers of a row that a block has, if it is split
+    states: int  # 64-bit words between the two kernels
+    numbers: tuple[int, ...]
+
+
+def launch(
+    make: Callable[..., Program],
+    how: tuple[str, ...],
+    axes: tuple[int, ...],
+    x: View,
+    y: View | None,
+    mask: View | None,
+    out: View,
+    stream: int,
+) -> None:
+    """Run the program ``make(*how)`` over groups of arrays that `grouped` can take."""
+    views = tuple(v for v in (x, y, mask, out) if v is not None)
+    plan = _plan(
+        make, how, axes, x.shape,
+        tuple(repeated(v.shape, v.strides, x.shape) for v in views),
+        (x.dtype, None if y is None else y.dtype, out.dtype),
+        tuple(v.pointer % ALIGNMENT for v in views), mask is not None,
+        driver.current.multiprocessors(x.device),
+    )  # fmt: skip
+    pointers = (x.pointer, (y or x).pointer, (mask or x).pointer, out.pointer)
+    before = ()
+    if plan.states:
+        _, states = empty((plan.states,), "float64", x)
+        before = (states.pointer, plan.part)
+    for kernel in plan.kernels:
+        kernel(plan.grid, (*before, *pointers, *plan.numbers), stream, x.device)
+
+
+@functools.lru_cache(4096)
+def _plan(make, how, axes, shape, strides, dtypes, alignments, masked, multiprocessors):
+    groups = grouped(axes, shape, strides)
+    assert groups is not None
+    if groups.count > GROUPS:
+        raise ValueError(f"there are {groups.count} groups; on GPUs there may be {GROUPS}")
+    steps = list(groups.strides)
+    first, last = steps[0], steps[-1]
+    second = steps[1] if dtypes[1] is not None else _NOWHERE
+    mask = steps[-2] if masked else _NOWHERE
+    sizes = [ITEMSIZE[d] for d in dtypes if d is not None]
+    whole = [s for s in (first, second, last) if s is not _NOWHERE]
+    where = [alignments[0], *alignments[1 : len(sizes) - 1], alignments[-1]]
+    program = make(*how)
+    arguments = {"itemsize": program.number.bitwidth // 8, "arrays": len(sizes) - 1}
+    if down_columns(groups):
+        shape = columns_of(groups.count, groups.n, multiprocessors=multiprocessors, **arguments)
+    else:
+        run = run_of(groups.n, whole, sizes, where)
+        shape = shape_of(groups.count, groups.n, run, multiprocessors=multiprocessors, **arguments)
+    reading = mask_reading(alignments[-2], mask, shape.run) if masked else NO_MASK
+    build = functools.partial(_kernel, make, how, dtypes, shape, reading, groups.axes)
+    part = states = 0
+    if groups.n <= shape.step:
+        kernels = (build("held"),)
+    elif shape.splits == 1:
+        kernels = (build("long"),)
+    else:
+        kernels = build("first"), build("second")
+        part = part_length(groups.n, shape.splits, shape.step)
+        shape = shape._replace(splits=-(-groups.n // part))
+        states = groups.count * shape.splits * program.numbers
+    numbers = (
+        groups.count, groups.n, *groups.lengths[1:], *first, *second, *mask, *last,
+    )  # fmt: skip
+    return Plan(kernels, shape.grid(groups.count), part, states, numbers)
+
+
+@functools.cache
+def _kernel(make, how, dtypes, shape, reading, axes, which):
+    build = {
+        "held": held_kernel,
+        "long": long_kernel,
+        "first": first_kernel,
+        "second": second_kernel,
+    }[which]
+    return build(make(*how), dtypes, shape, reading, axes)

@@ -1,0 +1,442 @@
+"""Rows on a GPU: arrays as groups of numbers, how threads share a row, rows in registers.
+
+On the host
+-----------
+`grouped(axes, shape, strides)` reads arrays as ``(i0, i1, i2, j)``: three axes of groups (slowest
+first, axes merged where all arrays allow it) and one of the numbers of a group. None if that
+takes a copy.
+
+`run_of(...)` says how many numbers one access can read: 16 bytes where everything is aligned.
+
+`shape_of(rows, n, run, ...)` and `columns_of(groups, n, ...)` choose how threads share a row:
+
+``LANES``    `width` lanes of a warp (1 to 32), which hold it in registers: several rows in a block
+``BLOCK``    a block, which holds it in registers: read once
+``LONG``     a block, which goes through it twice; or several (`splits`), where there are few rows,
+             which are long: each leaves a state of its part in memory, and the second kernel
+             begins by combining them, in order
+``COLUMNS``  numbers of a group that do not follow each other: neighbouring threads have
+             neighbouring groups; `width` threads have the same one. Held or not, split or not.
+
+On the device
+-------------
+`row_loader(dtype, threads, run, runs)` and `row_storer(...)` make the functions
+``load(held, x, base, step, n, thread, fill)`` and ``store(out, base, step, n, thread, held)``:
+thread `thread` of `threads` holds the runs ``thread, thread + threads, ...`` of `run` numbers, and
+`held` (a local array of ``run * runs`` numbers as they are computed with) gets `fill` beyond the
+end of the row. `base` is where the row begins, `step` the stride of its numbers, 1 if run > 1.
+`mask_loader(kind, ...)` does so for masks: booleans in a local array of uint8, 0 beyond the end.
+`place(thread, k, threads, run)` is the number of the row that ``held[k]`` is.
+
+`locator(shape)` and `reducer(shape, combine, numbers)` make the functions by which kernels of all
+shapes are written alike: which group and thread of it this is, and the result of its threads.
+
+`offsets(axes)` makes ``offset(group, lengths 1 and 2, strides 0 to 2)``: where a group begins in
+an array.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from numba import cuda, types
+
+from fastmat.cuda.elements import element
+from fastmat.cuda.intrinsics import load_run, store_run
+from fastmat.cuda.reductions import WARP, block_reduce, block_words, down_reduce, lanes_reduce
+
+KEPT = 3  # axes of groups that kernels have
+LANES, BLOCK, LONG, COLUMNS = "lanes", "block", "long", "columns"
+GROUPS = 2**31 - 1  # as many as kernels count
+
+Strides = tuple[int, int, int, int]
+
+
+class Grouped(NamedTuple):
+    """How arrays lie, as groups of numbers."""
+
+    lengths: tuple[int, int, int]
+    n: int
+    strides: tuple[Strides, ...]  # of each array: of groups, then of the numbers of a group
+
+    @property
+    def count(self) -> int:
+        """How many groups there are."""
+        return math.prod(self.lengths)
+
+    @property
+    def axes(self) -> int:
+        """Along how many axes the groups are, at least 1."""
+        return 3 if self.lengths[0] > 1 else 2 if self.lengths[1] > 1 else 1
+
+
+@functools.lru_cache(4096)
+def grouped(
+    axes: tuple[int, ...],
+    shape: tuple[int, ...],
+    strides: tuple[tuple[int, ...], ...],
+    in_order: bool = False,
+) -> Grouped | None:
+    """Arrays of a shape and with these strides as groups over some axes.
+
+    None if their axes cannot be merged so far. `strides` are 0 where an array is repeated; the
+    first decide on the order. With `in_order` the numbers of a group are in C order; otherwise in
+    that of the memory.
+    """
+    kept = _merged([i for i in range(len(shape)) if i not in axes], shape, strides, True)
+    reduced = _merged(list(axes), shape, strides, not in_order)
+    if len(kept) > KEPT or len(reduced) > 1:
+        return None
+    missing = KEPT - len(kept)
+    lengths = (*[1] * missing, *(n for n, _ in kept))
+    n, last = reduced[0] if reduced else (math.prod(shape[i] for i in axes), [1] * len(strides))
+    found = tuple(
+        (*[0] * missing, *(steps[k] for _, steps in kept), last[k]) for k in range(len(strides))
+    )
+    return Grouped(lengths, n, found)
+
+
+def _merged(axes, shape, strides, sort):
+    """Lengths and strides in all arrays of axes that are longer than 1, joined where possible."""
+    longer = [i for i in axes if shape[i] != 1]
+    if sort:
+        longer.sort(key=lambda i: -abs(strides[0][i]))
+    runs = []
+    for i in longer:
+        steps = [s[i] for s in strides]
+        if runs and all(a == shape[i] * b for a, b in zip(runs[-1][1], steps, strict=True)):
+            runs[-1] = runs[-1][0] * shape[i], steps
+        else:
+            runs.append((shape[i], steps))
+    return runs
+
+
+def repeated(
+    lengths: tuple[int, ...], strides: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Strides of an array whose axes of length 1 are repeated."""
+    return tuple(s if n == m else 0 for n, s, m in zip(lengths, strides, shape, strict=True))
+
+
+def run_of(
+    n: int, strides: Sequence[Strides], itemsizes: Sequence[int], pointers: Sequence[int]
+) -> int:
+    """How many numbers of rows of n one access can have in all arrays, up to 16 bytes."""
+    if any(s[3] != 1 for s in strides):
+        return 1
+    run = max(1, 16 // max(itemsizes))
+    common = math.gcd(n, *(s for each in strides for s in each[:3]))
+    for pointer, itemsize in zip(pointers, itemsizes, strict=True):
+        common = math.gcd(common, pointer // itemsize)
+    while common % run:
+        run //= 2
+    return run
+
+
+def down_columns(groups: Grouped) -> bool:
+    """Whether neighbours in memory, of the first array, belong to different groups."""
+    along, across = abs(groups.strides[0][3]), abs(groups.strides[0][2])
+    return groups.n > 1 and 0 < across < along
+
+
+class Shape(NamedTuple):
+    """How threads share rows."""
+
+    kind: str
+    threads: int  # of a block
+    width: int  # threads of a row
+    run: int
+    runs: int  # that a thread holds
+    splits: int = 1  # blocks of a row
+
+    @property
+    def held(self) -> int:
+        """How many numbers a thread holds."""
+        return self.run * self.runs
+
+    @property
+    def groups(self) -> int:
+        """How many rows a block has."""
+        return self.threads // self.width
+
+    @property
+    def step(self) -> int:
+        """How many numbers of a row its threads of one block hold."""
+        return self.width * self.held
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks a multiprocessor is to hold."""
+        return max(1, 1024 // self.threads)
+
+    def grid(self, count: int) -> tuple[int, int]:
+        """Blocks for so many rows, and the parts of a row."""
+        return -(-count // self.groups), self.splits
+
+
+class Limits(NamedTuple):
+    """What `shape_of` keeps to."""
+
+    held: int = 28  # 32-bit registers that hold numbers of a row
+    few: int = 16  # those with which more blocks run side by side
+    runs: int = 8  # accesses in flight
+    short: int = 4  # runs of a thread, up to which a row is left to a warp
+    threads: int = 1024  # of a block
+    block: int = 128  # threads of a block whose warps have rows of their own
+    columns: int = 256  # threads of a block that goes down columns
+    part: int = 16384  # bytes of a row that are worth a block, if there are few rows
+
+
+LIMITS = Limits()
+
+
+@functools.lru_cache(4096)
+def shape_of(
+    rows: int,
+    n: int,
+    run: int,
+    itemsize: int,
+    multiprocessors: int,
+    limits: Limits = LIMITS,
+    arrays: int = 1,
+) -> Shape:
+    """How threads share rows of `n` numbers.
+
+    `itemsize` is that of the numbers in memory, `arrays` how many of them are held.
+    """
+    words = max(1, itemsize // 4) * arrays * run
+    accesses = limits.runs if run > 2 else 2 * limits.runs
+    most = max(1, min(accesses, limits.held // words))
+    few = max(1, min(accesses, limits.few // words))
+    parts = -(-n // run)
+    short = min(limits.short, few)
+    if parts <= WARP * short:
+        width = min(4, _power(parts))
+        while parts > width * short:
+            width *= 2
+        return Shape(LANES, limits.block, width, run, max(1, -(-parts // width)))
+    many = 2 * rows >= multiprocessors or n * itemsize <= 2 * limits.part
+    if many and parts <= limits.threads * most:
+        for runs, largest in ((few, limits.threads // 2), (most, limits.threads)):
+            threads = min(largest, max(128, _power(-(-parts // runs))))
+            if parts <= threads * runs:
+                return Shape(BLOCK, threads, threads, run, -(-parts // threads))
+    splits = _splits(rows, n * itemsize, 4 * multiprocessors, limits.part)
+    threads = limits.threads // 2
+    return Shape(LONG, threads, threads, run, few, splits)
+
+
+def _power(n: int) -> int:
+    """The least power of two that is not less."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+@functools.lru_cache(4096)
+def columns_of(
+    groups: int,
+    n: int,
+    itemsize: int,
+    multiprocessors: int,
+    limits: Limits = LIMITS,
+    arrays: int = 1,
+) -> Shape:
+    """How threads share groups whose neighbours are neighbours in memory."""
+    words = max(1, itemsize // 4) * arrays
+    most = max(1, min(16, limits.held // words))
+    lanes = min(WARP, _power(groups))
+    width = limits.columns // lanes
+    while width > 1 and 2 * n <= width * min(most, 4):
+        width //= 2
+    threads = max(WARP, width * lanes)
+    width = threads // lanes
+    runs = max(1, min(most, -(-n // width)))
+    blocks = -(-groups // lanes)
+    splits = 1
+    if n > width * runs:
+        splits = _splits(blocks, n * lanes * itemsize, 4 * multiprocessors, limits.part)
+    return Shape(COLUMNS, threads, width, 1, runs, splits)
+
+
+def _splits(blocks: int, nbytes: int, wanted: int, part: int) -> int:
+    """How many blocks share what one would do."""
+    if 2 * blocks >= wanted:
+        return 1
+    return max(1, min(-(-wanted // max(blocks, 1)), nbytes // part))
+
+
+def part_length(n: int, splits: int, run: int) -> int:
+    """How many numbers of a row each of its blocks has, the last one fewer."""
+    return -(-n // (splits * run)) * run
+
+
+@functools.cache
+def reader(dtype, number):
+    """A device function that makes a number to compute with of one as it is stored."""
+    kind = element(dtype)
+    widen = kind.widen
+    if number is None or kind.number is number:
+        return widen
+
+    @cuda.jit(device=True, forceinline=True)
+    def convert(x):
+        return number(widen(x))
+
+    return convert
+
+
+@functools.cache
+def row_loader(dtype, threads, run, runs, number=None):
+    """See the head of the file; `number` is what to compute with, if not as `element` says."""
+    kind = element(dtype)
+    widen = reader(dtype, number)
+    stored = kind.stored
+    same = kind.stored is (number or kind.number)
+
+    @cuda.jit(device=True, forceinline=True)
+    def load(held, x, base, step, n, thread, fill):
+        raw = cuda.local.array(run, stored)
+        at = base + thread * step
+        for k in range(runs):
+            j = (thread + k * threads) * run
+            if j < n:
+                if run == 1:
+                    held[k] = widen(x[at])
+                elif same:
+                    load_run(held, k * run, x, base + j, run)
+                else:
+                    load_run(raw, 0, x, base + j, run)
+                    for e in range(run):
+                        held[k * run + e] = widen(raw[e])
+            else:
+                for e in range(run):
+                    held[k * run + e] = fill
+            at += threads * step
+
+    return load
+
+
+@functools.cache
+def row_storer(dtype, threads, run, runs):
+    """See the head of the file."""
+    kind = element(dtype)
+    narrow = kind.narrow
+    stored = kind.stored
+    same = kind.stored is kind.number
+
+    @cuda.jit(device=True, forceinline=True)
+    def store(out, base, step, n, thread, held):
+        raw = cuda.local.array(run, stored)
+        at = base + thread * step
+        for k in range(runs):
+            j = (thread + k * threads) * run
+            if j < n:
+                if run == 1:
+                    out[at] = narrow(held[k])
+                elif same:
+                    store_run(out, base + j, held, k * run, run)
+                else:
+                    for e in range(run):
+                        raw[e] = narrow(held[k * run + e])
+                    store_run(out, base + j, raw, 0, run)
+            at += threads * step
+
+    return store
+
+
+NO_MASK, IN_RUNS, ONE_BY_ONE = 0, 1, 2  # how a mask is read
+
+
+@functools.cache
+def mask_loader(how, threads, run, runs):
+    """A device function ``load(kept, mask, base, step, n, thread)``; nothing for `NO_MASK`.
+
+    `IN_RUNS` reads as many booleans at once as numbers; `ONE_BY_ONE` with any stride.
+    """
+
+    @cuda.jit(device=True, forceinline=True)
+    def load(kept, mask, base, step, n, thread):
+        if how != NO_MASK:
+            at = base + thread * run * step
+            for k in range(runs):
+                j = (thread + k * threads) * run
+                if j < n:
+                    if how == IN_RUNS:
+                        load_run(kept, k * run, mask, base + j, run)
+                    else:
+                        for e in range(run):
+                            kept[k * run + e] = mask[at + e * step]
+                else:
+                    for e in range(run):
+                        kept[k * run + e] = types.uint8(0)
+                at += threads * run * step
+
+    return load
+
+
+def mask_reading(pointer: int, strides: Strides, run: int) -> int:
+    """How a mask is read beside runs of so many numbers."""
+    if run > 1 and strides[3] == 1 and math.gcd(pointer, *strides[:3]) % run == 0:
+        return IN_RUNS
+    return ONE_BY_ONE
+
+
+@cuda.jit(device=True, forceinline=True)
+def place(thread, k, threads, run):
+    """Which number of the row a thread holds as its k-th."""
+    return (thread + k // run * threads) * run + k % run
+
+
+@functools.cache
+def offsets(axes: int):
+    """A device function, see the head of the file, for groups along so many axes."""
+
+    @cuda.jit(device=True, forceinline=True)
+    def offset(group, length1, length2, stride0, stride1, stride2):
+        if axes < 2:
+            return group * stride2
+        rest = types.uint32(group) // types.uint32(length2)
+        i2 = types.uint32(group) - rest * types.uint32(length2)
+        found = types.int64(i2) * stride2
+        if axes < 3:
+            return found + types.int64(rest) * stride1
+        i0 = rest // types.uint32(length1)
+        i1 = rest - i0 * types.uint32(length1)
+        return found + types.int64(i0) * stride0 + types.int64(i1) * stride1
+
+    return offset
+
+
+def locator(shape: Shape):
+    """A device function () -> the group of a thread, and which thread of the group it is."""
+    groups, width, across = shape.groups, shape.width, shape.kind == COLUMNS
+
+    @cuda.jit(device=True, forceinline=True)
+    def locate():
+        thread = cuda.threadIdx.x
+        if across:
+            return cuda.blockIdx.x * groups + thread % groups, thread // groups
+        return cuda.blockIdx.x * groups + thread // width, thread % width
+
+    return locate
+
+
+def reducer(shape: Shape, combine, numbers):
+    """A device function (state, words) -> state of the group, and how many words that takes.
+
+    One barrier at the least where threads of several warps share a group.
+    """
+    if shape.kind == COLUMNS:
+        reduce = down_reduce(combine, shape.groups, shape.width)
+        return reduce, shape.threads * numbers
+    if shape.kind != LANES:
+        return block_reduce(combine, shape.threads), block_words(shape.threads, numbers)
+    among = lanes_reduce(combine, shape.width)
+
+    @cuda.jit(device=True, forceinline=True)
+    def reduce(state, words):
+        return among(state)
+
+    return reduce, 1

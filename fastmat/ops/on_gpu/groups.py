@@ -1,0 +1,109 @@
+"""What the operations on groups share: arguments on a GPU, and how they lie."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fastmat.core.dtypes import SUPPORTED
+from fastmat.cuda import arrays, copy, rows
+from fastmat.cuda.arrays import View
+
+Axes = tuple[int, ...]
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+REAL = tuple(name for name in SUPPORTED if not name.startswith("complex"))
+
+
+def real(x: Any, name: str) -> View:
+    """An array of real numbers."""
+    found = arrays.view(x, name)
+    if found.dtype not in REAL:
+        raise TypeError(f"{name} has dtype {found.dtype}; it must be real")
+    return found
+
+
+def floating(dtype: str) -> str:
+    """What results have for numbers of a dtype: integers and bool count as float64."""
+    return dtype if dtype in FLOATS or dtype.startswith("complex") else "float64"
+
+
+def computed(dtype: str) -> str:
+    """What is computed with for results of a dtype."""
+    return "float64" if dtype == "float64" else "float32"
+
+
+def mask_of(given: Any, x: View, name: str) -> View:
+    """A mask with as many axes as x, of length 1 where it is alike."""
+    found = arrays.view(given, "mask")
+    if found.dtype != "bool":
+        raise TypeError(f"mask has dtype {found.dtype}; it must be bool")
+    missing = x.ndim - found.ndim
+    shape = (1,) * missing + found.shape
+    if missing < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape, strict=True)):
+        raise ValueError(
+            f"mask has shape {found.shape}; it must broadcast to {x.shape}, the shape of {name}"
+        )
+    return found._replace(shape=shape, strides=(0,) * missing + found.strides)
+
+
+class Fitted(NamedTuple):
+    """Arrays whose axes kernels can take, in groups over the `axes`."""
+
+    axes: Axes
+    inputs: tuple[View, ...]
+    outputs: tuple[View, ...]
+    results: tuple[tuple[View, View], ...] = ()  # what is to be copied where when all is done
+
+    def deliver(self, stream: int) -> None:
+        """Copy results to where they belong."""
+        for made, wanted in self.results:
+            copy.copy(made, wanted, stream)
+
+
+def fitted(
+    axes: Axes, inputs: tuple[View, ...], outputs: tuple[View, ...], in_order: bool = False
+) -> Fitted:
+    """Arrays in groups over some axes, by way of copies where their axes are too scattered.
+
+    The first has the full shape; the others have it, too, or length 1 (which repeats). What is
+    written must be a view that overlaps nothing that is read, or has its items in the same places.
+    """
+    shape = inputs[0].shape
+    if _fits(axes, shape, (*inputs, *outputs), in_order):
+        return Fitted(axes, inputs, outputs)
+    order = [*(i for i in range(len(shape)) if i not in axes), *axes]
+    read = tuple(_side_by_side(x, shape, axes, order) for x in inputs)
+    written, results = [], []
+    for x in outputs:
+        turned = x.transposed(order)
+        if not turned.contiguous:
+            results.append((arrays.empty(turned.shape, x.dtype, x)[1], turned))
+            turned = results[-1][0]
+        written.append(turned)
+    shape = tuple(shape[i] for i in order)
+    axes = tuple(range(len(shape) - len(axes), len(shape)))
+    if not _fits(axes, shape, (*read, *written), in_order):
+        read = tuple(copy.packed(x.broadcast_to(shape)) for x in read)
+    return Fitted(axes, read, tuple(written), tuple(results))
+
+
+def _fits(axes: Axes, shape: tuple[int, ...], views: tuple[View, ...], in_order: bool) -> bool:
+    strides = tuple(rows.repeated(x.shape, x.strides, shape) for x in views)
+    return rows.grouped(axes, shape, strides, in_order) is not None
+
+
+def _side_by_side(x: View, shape: tuple[int, ...], axes: Axes, order: list[int]) -> View:
+    """A copy in whose memory the numbers of a group lie side by side."""
+    if any(x.shape[i] > 1 for i in axes):
+        x = x.broadcast_to([shape[i] if i in axes else n for i, n in enumerate(x.shape)])
+    return copy.packed(x.transposed(order))
+
+
+def overlaps(out: View, inputs: tuple[View | None, ...]) -> bool:
+    """Whether an array to write to shares memory with what is read, but not each item."""
+    for x in inputs:
+        if x is None or not copy.may_overlap(out, x):
+            continue
+        same = (out.pointer, out.strides, out.dtype) == (x.pointer, x.strides, x.dtype)
+        if not same or out.shape != x.shape:
+            return True
+    return False
