@@ -125,16 +125,12 @@ def sums(
                     p, r, q = place(at, r_length, q_length)
                     inside = True
                     if masked:
-                        inside = (
-                            mask[mask_start + p * mask_p + r * mask_r + q * mask_q] != 0
-                        )
+                        inside = mask[mask_start + p * mask_p + r * mask_r + q * mask_q] != 0
                     h = widen(cotangent[g_start + p * g_p + r * g_r + q * g_q])
                     if weighted:
                         h *= number(
                             to_number(
-                                weight[
-                                    weight_start + p * weight_p + r * weight_r + q * weight_q
-                                ]
+                                weight[weight_start + p * weight_p + r * weight_r + q * weight_q]
                             )
                         )
                     stat = high_start + p * high_p + r * high_r + q * high_q
@@ -293,9 +289,7 @@ def write(variant: Gradient, depth: int) -> Kernel:
         index = types.uint32(cuda.blockIdx.x * block + cuda.threadIdx.x)
         if index >= size:
             return
-        i, j, k, l = place(
-            index, b, c, d, b_factor, b_shift, c_factor, c_shift, d_factor, d_shift
-        )
+        i, j, k, l = place(index, b, c, d, b_factor, b_shift, c_factor, c_shift, d_factor, d_shift)
         l *= V
         raw = cuda.local.array(V, stored)
         raw_g = cuda.local.array(V, stored)

@@ -13,6 +13,7 @@ SMALL_BLOCK = 256  # threads of blocks that are made of several rows
 NUMBERS = 32  # of 4 bytes, that a thread holds of a row
 GRADIENT_NUMBERS = 16  # the same of each of two arrays
 GRADIENT_PIECES = 512  # of the rows, for gradients by weights, at most
+FEW_ROWS, LONG_ROW = 64, 8192  # so few rows, at least so long, are read in pieces
 
 
 class Rows(NamedTuple):
@@ -72,5 +73,6 @@ def pieces_for(groups: int, count: int, shape: Shape) -> tuple[int, int]:
     wanted = min(max(-(-_BLOCKS // tiles), 1), _MOST_PIECES, max(count // (2 * step), 1))
     length = max(-(-(-(-count // wanted)) // step) * step, step)
     return max(-(-count // length), 1), length
+
 
 MAP_BLOCK = 256  # threads that map an array

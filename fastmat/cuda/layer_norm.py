@@ -14,7 +14,7 @@ from fastmat.cuda.activations import activation_of
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.launch_norms import Rows, rows_for
+from fastmat.cuda.launch_norms import FEW_ROWS, LONG_ROW, Rows, rows_for
 from fastmat.cuda.row_sums import row_sum, row_sums
 
 # Where weight and bias of a number are found.
@@ -38,19 +38,30 @@ class Variant(NamedTuple):
     run: int = 1  # numbers of an access
 
 
-def fits(n: int, dtype: str, run: int) -> bool:
-    """Whether rows of this length fit."""
-    return rows_for(n, element(dtype).itemsize, run) is not None
+class RowsKernel(Kernel):
+    """A kernel for rows, and how many of them a block takes."""
+
+    rows = 1
 
 
 @functools.cache
-def _norm(variant: Variant, rows: Rows) -> Kernel:
+def norm(variant: Variant, n: int, count: int) -> RowsKernel | None:
+    """The kernel for so many rows of this length; None if they are to be read in pieces."""
+    found = rows_for(n, element(variant.dtype).itemsize, variant.run)
+    if found is None or (n >= LONG_ROW and count < FEW_ROWS):
+        return None
+    return _norm(variant, found)
+
+
+@functools.cache
+def _norm(variant: Variant, rows: Rows) -> RowsKernel:
     e = element(variant.dtype)
     p = element(variant.parameters or variant.dtype)
     number, stored, widen, narrow = e.number, e.stored, e.widen, e.narrow
     stored_parameter, to_number = p.stored, p.widen
     T, K, V = rows.threads, rows.runs, variant.run  # noqa: N806
     R, N = rows.rows, K * V  # noqa: N806
+    P = min(V, p.run)  # noqa: N806
     centred, place, residual = variant.centred, variant.place, variant.residual
     weighted, biased, kept = variant.weight, variant.bias, variant.statistics
     mapped = variant.activation is not None
@@ -109,10 +120,18 @@ def _norm(variant: Variant, rows: Rows) -> Kernel:
                 v[k * V + i] = widen(raw[k * V + i]) if inside and j < n else zero
         if centred:
             first = zero
-            if inside:
+            if residual:  # which may be overwritten by the sum
+                first = v[0]
+                if T > 32:
+                    if t == 0:
+                        plain[0] = first
+                    cuda.syncthreads()
+                    first = plain[0]
+                    cuda.syncthreads()
+                else:
+                    first = cuda.shfl_sync(0xFFFFFFFF, first, t & 31 & ~(T - 1))
+            elif inside:
                 first = widen(x[start])
-                if residual:
-                    first = widen(narrow(first + widen(added[row * n])))
             s = zero
             for k in range(K):
                 j = (lane + k * T) * V
@@ -164,10 +183,11 @@ def _norm(variant: Variant, rows: Rows) -> Kernel:
                 w = cuda.local.array(V, stored_parameter)
                 b = cuda.local.array(V, stored_parameter)
                 if place == BY_COLUMN:
-                    if weighted:
-                        load_run(w, 0, weight, j, V)
-                    if biased:
-                        load_run(b, 0, bias, j, V)
+                    for part in range(0, V, P):
+                        if weighted:
+                            load_run(w, part, weight, j + part, P)
+                        if biased:
+                            load_run(b, part, bias, j + part, P)
                 at = parameter
                 if place == BY_RUN:
                     at += types.uint32(j) // types.uint32(length)
@@ -191,5 +211,6 @@ def _norm(variant: Variant, rows: Rows) -> Kernel:
     )  # fmt: skip
     named = not callable(variant.activation)
     name = f"normalize_rows {variant} {rows}" if named else None
-    return Kernel(normalize_rows, arguments, name=name, threads=T * R, blocks=rows.blocks)
-
+    kernel = RowsKernel(normalize_rows, arguments, name=name, threads=T * R, blocks=rows.blocks)
+    kernel.rows = R
+    return kernel

@@ -204,9 +204,7 @@ def measure(dtype: str, kind: str, masked: bool, depth: int, shape: Shape) -> Ke
                             squares += v
                         else:
                             squares += v * v
-            high, low, spread, found = merge(
-                high, low, spread, found, center, rest, squares, n
-            )
+            high, low, spread, found = merge(high, low, spread, found, center, rest, squares, n)
             j += U * T
         high, low, spread, found = reduce(
             high, low, spread, found, g, lane, highs, lows, spreads, counts

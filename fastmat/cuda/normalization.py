@@ -93,9 +93,7 @@ def apply(variant: Map, depth: int) -> Kernel:
         index = types.uint32(cuda.blockIdx.x * block + cuda.threadIdx.x)
         if index >= size:
             return
-        i, j, k, l = place(
-            index, b, c, d, b_factor, b_shift, c_factor, c_shift, d_factor, d_shift
-        )
+        i, j, k, l = place(index, b, c, d, b_factor, b_shift, c_factor, c_shift, d_factor, d_shift)
         l *= V
         raw = cuda.local.array(V, stored)
         at = i * x_a + j * x_b + k * x_c + l * x_d

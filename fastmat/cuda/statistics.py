@@ -136,6 +136,4 @@ def mean_and_variance(dtype: str, parts: int) -> Kernel:
     arguments = (
         *[f"{number.name}*"] * 2, e.pointer, e.pointer, "int64", number.name,
     )  # fmt: skip
-    return Kernel(
-        write_moments, arguments, name=f"write_moments {dtype} {parts}", threads=THREADS
-    )
+    return Kernel(write_moments, arguments, name=f"write_moments {dtype} {parts}", threads=THREADS)

@@ -83,3 +83,36 @@ def cast(source: str, target: str) -> Kernel:
 
     arguments = (read.pointer, written.pointer, *["int64"] * 12)
     return Kernel(cast_items, arguments, name=f"cast_items {source} {target}", threads=256)
+
+
+@functools.cache
+def add(dtype: str) -> Kernel:
+    """The sum of two arrays."""
+    e = element(dtype)
+    widen, narrow = e.widen, e.narrow
+
+    def add_items(
+        x,  # in (a, b, c, d)
+        more,  # in, as x
+        y,  # out, as x
+        size,
+        b, c, d,
+        x_a, x_b, x_c, x_d,
+        more_a, more_b, more_c, more_d,
+        y_a, y_b, y_c, y_d,
+    ):  # fmt: skip
+        j = types.int64(cuda.blockIdx.x) * 256 + cuda.threadIdx.x
+        if j >= size:
+            return
+        rest = j // d
+        l = j - rest * d
+        m = rest // c
+        k = rest - m * c
+        n = m // b
+        i = m - n * b
+        first = widen(x[n * x_a + i * x_b + k * x_c + l * x_d])
+        second = widen(more[n * more_a + i * more_b + k * more_c + l * more_d])
+        y[n * y_a + i * y_b + k * y_c + l * y_d] = narrow(first + second)
+
+    arguments = (*[e.pointer] * 3, *["int64"] * 16)
+    return Kernel(add_items, arguments, name=f"add_items {dtype}", threads=256)
