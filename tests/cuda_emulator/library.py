@@ -21,9 +21,10 @@ class EmulatedLibrary(Library):
         strides = tuple(s // x.dtype.itemsize for s in x.strides)
         return View(x.pointer, x.shape, strides, dtype, x.device, self, x, x.readonly)
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
         kind = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
-        return EmulatedArray.empty(shape, kind, device=device)
+        array = EmulatedArray.empty(shape, kind, device=device)
+        return array, array.pointer
 
     def stream(self, device: int) -> int:
         return 0
