@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastmat.core.arrays import Array
+from fastmat.core.devices import also_on_gpu
 from fastmat.cpu.kinds import MEAN_SPREAD, MOMENTS, SQUARES
 from fastmat.ops.activations import map_address
 from fastmat.ops.normalized import (
@@ -31,6 +32,7 @@ from fastmat.ops.statistics import (
 )
 
 
+@also_on_gpu
 def layer_norm(
     x: Any,
     normalized_shape: Any = None,
@@ -129,6 +131,7 @@ def layer_norm(
     )
 
 
+@also_on_gpu
 def rms_norm(
     x: Any,
     normalized_shape: Any = None,

@@ -1,0 +1,78 @@
+"""Geometry of the normalizations, as data."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+# Threads of a row, by the accesses of a row that they can make: (accesses, threads). Up to a
+# warp, rows share a block; a longer row has a block for itself.
+ROW_THREADS = ((8, 2), (16, 4), (32, 8), (64, 16), (256, 32), (512, 64), (1024, 128), (2048, 256),
+               (4096, 512), (8192, 1024))  # fmt: skip
+SMALL_BLOCK = 256  # threads of blocks that are made of several rows
+NUMBERS = 32  # of 4 bytes, that a thread holds of a row
+GRADIENT_NUMBERS = 16  # the same of each of two arrays
+GRADIENT_PIECES = 512  # of the rows, for gradients by weights, at most
+FEW_ROWS, LONG_ROW = 64, 8192  # so few rows, at least so long, are read in pieces
+
+
+class Rows(NamedTuple):
+    """How a block reads rows."""
+
+    threads: int  # of a row
+    rows: int  # of a block
+    runs: int  # accesses of a thread
+    blocks: int  # of a multiprocessor, at least
+
+
+@functools.cache
+def rows_for(n: int, itemsize: int, run: int, numbers: int = NUMBERS) -> Rows | None:
+    """How rows of n numbers are read, in accesses of `run` of them; None if they are too long."""
+    accesses = -(-n // run)
+    per_thread = numbers * 4 // max(itemsize, 4) // run  # halves are widened to 4 bytes
+    if itemsize == 2 and numbers == NUMBERS:
+        per_thread = max(per_thread, 4)
+    for most, threads in ROW_THREADS:
+        if accesses <= min(most, threads * per_thread):
+            runs = max(-(-accesses // threads), 1)
+            rows = max(SMALL_BLOCK // threads, 1) if threads <= 32 else 1
+            return Rows(threads, rows, runs, max(1024 // (threads * rows), 1))
+    return None
+
+
+class Shape(NamedTuple):
+    """How a block reads groups."""
+
+    groups: int  # at a time
+    threads: int  # of a group, a power of 2
+    across: bool  # whether neighbouring threads read neighbouring groups
+
+
+AT_ONCE = 8  # numbers that a thread reads before it works on them
+GROUP_BLOCK = Shape(8, 32, True)  # combines the pieces of groups
+_LONG = Shape(1, 256, False)
+_SHORT = Shape(8, 32, False)
+_ACROSS = Shape(32, 8, True)
+_BLOCKS = 1024  # that keep a GPU busy
+_MOST_PIECES = 512
+
+
+@functools.cache
+def shape_for(count: int, across: bool) -> Shape:
+    """How groups of so many numbers are read."""
+    if across:
+        return _ACROSS
+    return _LONG if count > 1024 else _SHORT
+
+
+@functools.cache
+def pieces_for(groups: int, count: int, shape: Shape) -> tuple[int, int]:
+    """Number of pieces, and length of one, of each group."""
+    tiles = max(-(-groups // shape.groups), 1)
+    step = shape.threads * AT_ONCE
+    wanted = min(max(-(-_BLOCKS // tiles), 1), _MOST_PIECES, max(count // (2 * step), 1))
+    length = max(-(-(-(-count // wanted)) // step) * step, step)
+    return max(-(-count // length), 1), length
+
+
+MAP_BLOCK = 256  # threads that map an array
