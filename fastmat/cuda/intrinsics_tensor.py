@@ -6,6 +6,7 @@ Addresses in shared memory are uint32 numbers of bytes, as PTX counts them.
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba.cuda import types
@@ -83,7 +84,7 @@ commit_copies = _command("cp.async.commit_group;", "commit_copies")
 
 @functools.cache
 def wait_for_copies(pending):
-    """A function that waits until at most the latest `pending` groups of copies are on their way."""
+    """A function that waits for all groups of copies but the latest `pending`."""
     return _command(f"cp.async.wait_group {pending};", f"wait_for_copies_{pending}")
 
 
@@ -128,7 +129,7 @@ def round_to_tf32(typing_context, bits):
 
 @functools.cache
 def store_pair(dtype):
-    """``store(target, i, x, y)``: two float32 numbers, rounded to `dtype`, by one access.
+    """``store(target, i, x, y)``: two numbers by one access; float32 is rounded to `dtype`.
 
     `target` is aligned to the pair. NaNs stay NaNs.
     """
@@ -144,45 +145,63 @@ def store_pair(dtype):
                 run = _assembly(builder, _I32, text, "=r,f,f", high_first, ordered=False)
                 size = 4
             else:
-                run = ir.Constant(ir.VectorType(_F32, 2), ir.Undefined)
+                run = ir.Constant(ir.VectorType(values[2].type, 2), ir.Undefined)
                 for k in range(2):
                     run = builder.insert_element(run, values[2 + k], ir.Constant(_I32, k))
-                size = 8
+                size = 16 if dtype == "float64" else 8
             builder.store(run, builder.bitcast(at, run.type.as_pointer()), align=size)
             return context.get_dummy_value()
 
-        return types.void(target, _index_type(i), types.float32, types.float32), emit
+        return types.void(target, _index_type(i), x, y), emit
 
     return store
 
 
-# Of each product: its shape and dtypes in PTX, and the registers of a thread for a, b and c.
-_PRODUCTS = {
-    "float16": ("m16n8k16", "f32.f16.f16.f32", 4, 2, 4),
-    "bfloat16": ("m16n8k16", "f32.bf16.bf16.f32", 4, 2, 4),
-    "tf32": ("m16n8k8", "f32.tf32.tf32.f32", 4, 2, 4),
-    "float64": ("m8n8k4", "f64.f64.f64.f64", 1, 1, 2),
-    "float64 k4": ("m16n8k4", "f64.f64.f64.f64", 2, 1, 4),
-    "float64 k8": ("m16n8k8", "f64.f64.f64.f64", 4, 2, 4),
-    "float64 k16": ("m16n8k16", "f64.f64.f64.f64", 8, 4, 4),
+class Shape(NamedTuple):
+    """Of a product: rows of a, depth, and the registers of a thread for a, b and c."""
+
+    rows: int
+    depth: int
+    of_a: int
+    of_b: int
+    of_c: int
+
+
+_SHAPES = {
+    "float16": Shape(16, 16, 4, 2, 4),
+    "bfloat16": Shape(16, 16, 4, 2, 4),
+    "tf32": Shape(16, 8, 4, 2, 4),
+    "float64": Shape(8, 4, 1, 1, 2),
+    "float64 k4": Shape(16, 4, 2, 1, 4),
+    "float64 k8": Shape(16, 8, 4, 2, 4),
+    "float64 k16": Shape(16, 16, 8, 4, 4),
 }
+_IN_PTX = {"float16": "f16", "bfloat16": "bf16", "tf32": "tf32"}
+
+
+def shape_of(instruction: str) -> Shape:
+    """The shape of a product."""
+    return _SHAPES[instruction]
 
 
 @functools.cache
-def multiply_fragments(product, rows, columns):
+def multiply_fragments(instruction, rows, columns):
     """``multiply(c, a, i, b, j)``: adds `rows` x `columns` products to the fragments in `c`.
 
     The fragments of `a` begin at ``a[i]`` and those of `b` at ``b[j]``.
     """
-    shape, kinds, of_a, of_b, of_c = _PRODUCTS[product]
-    double = product.startswith("float64")
+    height, depth, of_a, of_b, of_c = _SHAPES[instruction]
+    double = instruction.startswith("float64")
+    factors = _IN_PTX.get(instruction, "f64")
+    total = "f64" if double else "f32"
     number, letter, factor = (_F64, "d", "d") if double else (_F32, "f", "r")
     numbering = iter(range(of_c + of_a + of_b + of_c))
     groups = [
         "{" + ",".join(f"${next(numbering)}" for _ in range(count)) + "}"
         for count in (of_c, of_a, of_b, of_c)
     ]
-    text = f"mma.sync.aligned.{shape}.row.col.{kinds} {', '.join(groups)};"
+    kinds = f"{total}.{factors}.{factors}.{total}"
+    text = f"mma.sync.aligned.m{height}n8k{depth}.row.col.{kinds} {', '.join(groups)};"
     constraints = ",".join([f"={letter}"] * of_c + [factor] * (of_a + of_b) + [letter] * of_c)
     structure = ir.LiteralStructType([number] * of_c)
 

@@ -1,4 +1,4 @@
-"""Products of float16, bfloat16 and TF32 numbers by mma.sync, with float32 sums."""
+"""Products by mma.sync: halves with float32 sums, TF32, float64."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numba import cuda, types
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics_tensor import (
     commit_copies,
-    load_matrices,
     multiply_fragments,
-    round_to_tf32,
+    shape_of,
     shared_address,
     wait_for_copies,
 )
 from fastmat.cuda.kernel import Kernel
+from fastmat.cuda.tensor_fragments import by_ldmatrix, by_words, of_doubles
 from fastmat.cuda.tensor_tiles import (
     Layout,
     Tile,
@@ -24,95 +24,21 @@ from fastmat.cuda.tensor_tiles import (
     filler,
     fragment_writer,
     layout,
-    swizzle,
 )
 
-_U4 = np.uint32(4)
 
-
-@functools.cache
-def fragments_by_ldmatrix(tile: Layout, count: int, of_b: bool, rounded: bool):
-    """How the fragments of one operand are read by ldmatrix: two device functions.
-
-    ``place(lane, first)`` is where a lane reads, for a warp whose rows (columns of b) begin at
-    `first`: bytes from the beginning of the tile, and those bits that are XORed. ``load(target,
-    j, start, bits, step)`` reads the `count` fragments of 16 rows at a step along k.
-    """
-    LINE = np.uint32(tile.line_bytes)
-    SIXTEEN = np.uint32(16 * tile.line_bytes)
-    COUNT = count
-    ALONG_K = tile.along_k
-    # Matrices 1 and 2 of 4 change places between a (16 x 16) and b (two of 16 x 8), and between
-    # lines along k and across it.
-    SWAPPED = of_b == tile.along_k
-    ROUNDED = rounded
-    permutation = swizzle(tile.chunks, False)
-    matrices = load_matrices(4, not tile.along_k)
-
-    @cuda.jit(device=True, forceinline=True)
-    def place(lane, first, found):
-        if SWAPPED:
-            line = (lane & np.uint32(7)) + ((lane >> _U4) << np.uint32(3))
-            chunk = (lane >> np.uint32(3)) & np.uint32(1)
-        else:
-            line = lane & np.uint32(15)
-            chunk = lane >> _U4
-        if ALONG_K:
-            found[0] = (first + line) * LINE
-        else:
-            found[0] = line * LINE
-            chunk = chunk + (first >> np.uint32(3))
-        found[1] = (chunk ^ permutation(line)) << _U4
-
-    @cuda.jit(device=True, forceinline=True)
-    def load(target, j, start, bits, step):
-        for i in range(COUNT):
-            if ALONG_K:
-                at = start + np.uint32(i) * SIXTEEN + (bits ^ np.uint32(step * 32))
-            else:
-                at = start + np.uint32(step) * SIXTEEN + (bits ^ np.uint32(i * 32))
-            matrices(target, j + 4 * i, at)
-            if ROUNDED:
-                for part in range(4):
-                    target[j + 4 * i + part] = round_to_tf32(target[j + 4 * i + part])
-
-    return place, load
-
-
-@functools.cache
-def fragments_by_words(tile: Layout, count: int, of_b: bool):
-    """The same for float32 in lines across k, which ldmatrix cannot transpose."""
-    LINE = np.uint32(tile.line_bytes)
-    COUNT = count
-    # Of the 4 numbers of a fragment, those of a are 8 rows on in turn, those of b 4 lines.
-    ROWS_FIRST = not of_b
-    permutation = swizzle(tile.chunks, True)
-
-    @cuda.jit(device=True, forceinline=True)
-    def place(lane, first, found):
-        line = lane & np.uint32(3)
-        row = lane >> np.uint32(2)
-        chunk = (first >> np.uint32(2)) + (row >> np.uint32(2))
-        found[0] = line * LINE + ((row & np.uint32(3)) << np.uint32(2))
-        found[1] = (chunk ^ permutation(line)) << _U4
-
-    @cuda.jit(device=True, forceinline=True)
-    def load(target, j, start, bits, step):
-        shared = cuda.shared.array(0, types.uint32)
-        for i in range(COUNT):
-            for part in range(4):
-                on = part & 1 if ROWS_FIRST else part >> 1
-                below = part >> 1 if ROWS_FIRST else part & 1
-                at = start + np.uint32(step * 8 + below * 4) * LINE
-                at += bits ^ np.uint32((4 * i + 2 * on) * 16)
-                target[j + 4 * i + part] = round_to_tf32(shared[at >> np.uint32(2)])
-
-    return place, load
+def _reader(dtype: str, tile: Layout, count: int, of_b: bool, depth: int):
+    """Whether chunks stay in pairs; and how fragments are read."""
+    if dtype == "float64":
+        return True, *of_doubles(tile, count, of_b, depth // 4)
+    if dtype == "float32" and not tile.along_k:
+        return True, *by_words(tile, count, of_b)
+    return False, *by_ldmatrix(tile, count, of_b, dtype == "float32")
 
 
 @functools.cache
 def kernel(
-    dtype: str,
+    instruction: str,
     out: str,
     a_along_k: bool,
     b_along_k: bool,
@@ -124,8 +50,9 @@ def kernel(
 
     Parameters
     ----------
-    dtype
-        Of a and b: float16, bfloat16 or "tf32" (float32 numbers).
+    instruction
+        "float16", "bfloat16", "tf32" (for float32 numbers), or "float64" and "float64 k4",
+        "float64 k8", "float64 k16", which need compute capability 9.0.
     out
         The dtype of c.
     a_along_k, b_along_k
@@ -136,32 +63,26 @@ def kernel(
     pairs
         Whether those of c are multiples of two items.
     """
-    single = dtype == "tf32"
-    itemsize = 4 if single else 2
+    dtype = "float32" if instruction == "tf32" else instruction.split()[0]
+    itemsize = {"float32": 4, "float64": 8}.get(dtype, 2)
     threads = tile.threads
     A = layout(a_along_k, tile.rows, tile.depth, itemsize)
     B = layout(b_along_k, tile.columns, tile.depth, itemsize)
-    a_by_words, b_by_words = single and not a_along_k, single and not b_along_k
+    high, wide = tile.warp_rows // 16, tile.warp_columns // 16
+    shape = shape_of(instruction)
+    a_by_words, place_a, load_a = _reader(dtype, A, high, False, shape.depth)
+    b_by_words, place_b, load_b = _reader(dtype, B, wide, True, shape.depth)
     fill_a = filler(A, threads, a_by_words, width)
     fill_b = filler(B, threads, b_by_words, width)
-    FRAGMENTS_A, FRAGMENTS_B = tile.warp_rows // 16, tile.warp_columns // 16
-    if a_by_words:
-        place_a, load_a = fragments_by_words(A, FRAGMENTS_A, False)
-    else:
-        place_a, load_a = fragments_by_ldmatrix(A, FRAGMENTS_A, False, single)
-    if b_by_words:
-        place_b, load_b = fragments_by_words(B, FRAGMENTS_B, True)
-    else:
-        place_b, load_b = fragments_by_ldmatrix(B, FRAGMENTS_B, True, single)
-    multiply = multiply_fragments(dtype, FRAGMENTS_A, 2 * FRAGMENTS_B)
+    FRAGMENTS_A, FRAGMENTS_B = tile.warp_rows // shape.rows, tile.warp_columns // 8
+    multiply = multiply_fragments(instruction, FRAGMENTS_A, FRAGMENTS_B)
     first_of = block_order(tile.rows, tile.columns, tile.group)
-    WORDS_A, WORDS_B = 4 * FRAGMENTS_A, 4 * FRAGMENTS_B
+    WORDS_A, WORDS_B = FRAGMENTS_A * shape.of_a, FRAGMENTS_B * shape.of_b
     BOTH_A, BOTH_B = 2 * WORDS_A, 2 * WORDS_B
-    EIGHTS = 2 * FRAGMENTS_B  # columns of a warp, by eights
-    SUMS = 4 * FRAGMENTS_A * EIGHTS
+    SUMS = FRAGMENTS_A * FRAGMENTS_B * shape.of_c
     DEPTH = np.int32(tile.depth)
     LEFT_BEHIND = np.int32(-(tile.stages - 1) * tile.depth)  # when nothing is left to multiply
-    STEPS = tile.depth * itemsize // 32
+    STEPS = tile.depth // shape.depth
     AHEAD = tile.stages - 1
     SIZE_A, STAGE = np.uint32(A.size), np.uint32(A.size + B.size)
     LAST = np.uint32(AHEAD * (A.size + B.size))
@@ -170,8 +91,10 @@ def kernel(
     WARP_ROWS, WARP_COLUMNS = np.uint32(tile.warp_rows), np.uint32(tile.warp_columns)
     K_OF_A = 1 if a_along_k else 0
     K_OF_B = 1 if b_along_k else 0
-    write = fragment_writer(out, FRAGMENTS_A, EIGHTS, pairs)
+    write = fragment_writer(out, tile.warp_rows // 8, FRAGMENTS_B, shape.rows == 16, pairs)
     wait = wait_for_copies(tile.stages - 2)
+    word = types.float64 if dtype == "float64" else types.uint32
+    number = types.float64 if dtype == "float64" else types.float32
     assert STEPS in (2, 4)
 
     @cuda.jit(device=True, forceinline=True)
@@ -202,9 +125,9 @@ def kernel(
         c_batch,
     ):
         dynamic = cuda.shared.array(0, types.uint32)
-        sums = cuda.local.array(SUMS, types.float32)
-        of_a = cuda.local.array(BOTH_A, types.uint32)
-        of_b = cuda.local.array(BOTH_B, types.uint32)
+        sums = cuda.local.array(SUMS, number)
+        of_a = cuda.local.array(BOTH_A, word)
+        of_b = cuda.local.array(BOTH_B, word)
         corner = cuda.local.array(2, types.int32)
         from_a = cuda.local.array(2, types.uint32)
         from_b = cuda.local.array(2, types.uint32)
@@ -217,11 +140,10 @@ def kernel(
         first_of(np.int32(cuda.blockIdx.x), m, n, corner)
         row, column = corner[0], corner[1]
         for s in range(SUMS):
-            sums[s] = types.float32(0)
+            sums[s] = number(0)
         start = shared_address(dynamic)
-        place_a(lane, warp_row, from_a)
-        place_b(lane, warp_column, from_b)
-        from_b[0] += SIZE_A
+        place_a(lane, warp_row, np.uint32(0), from_a)
+        place_b(lane, warp_column, SIZE_A, from_b)
 
         # Copies of the first stages.
         a_step = np.int64(DEPTH) if K_OF_A else DEPTH * a_stride
@@ -243,14 +165,13 @@ def kernel(
         wait()
         cuda.syncthreads()
         used = np.uint32(0)
-        load_a(of_a, 0, start + from_a[0], from_a[1], 0)
-        load_b(of_b, 0, start + from_b[0], from_b[1], 0)
+        load_a(of_a, 0, from_a[0], from_a[1], 0)
+        load_b(of_b, 0, from_b[0], from_b[1], 0)
 
         # Fragments of the next step are read while those of this one are multiplied.
         while left > LEFT_BEHIND:
-            here = np.uint32(start + used)
-            load_a(of_a, WORDS_A, here + from_a[0], from_a[1], 1)
-            load_b(of_b, WORDS_B, here + from_b[0], from_b[1], 1)
+            load_a(of_a, WORDS_A, np.uint32(used + from_a[0]), from_a[1], 1)
+            load_b(of_b, WORDS_B, np.uint32(used + from_b[0]), from_b[1], 1)
             fill(
                 start + filled, a, a_at, a_stride, rows,
                 b, b_at, b_stride, columns, left, inside, thread,
@@ -261,18 +182,17 @@ def kernel(
             filled = np.uint32(0) if filled == LAST else np.uint32(filled + STAGE)
             multiply(sums, of_a, 0, of_b, 0)
             if STEPS == 4:
-                load_a(of_a, 0, here + from_a[0], from_a[1], 2)
-                load_b(of_b, 0, here + from_b[0], from_b[1], 2)
+                load_a(of_a, 0, np.uint32(used + from_a[0]), from_a[1], 2)
+                load_b(of_b, 0, np.uint32(used + from_b[0]), from_b[1], 2)
                 multiply(sums, of_a, WORDS_A, of_b, WORDS_B)
-                load_a(of_a, WORDS_A, here + from_a[0], from_a[1], 3)
-                load_b(of_b, WORDS_B, here + from_b[0], from_b[1], 3)
+                load_a(of_a, WORDS_A, np.uint32(used + from_a[0]), from_a[1], 3)
+                load_b(of_b, WORDS_B, np.uint32(used + from_b[0]), from_b[1], 3)
                 multiply(sums, of_a, 0, of_b, 0)
             used = np.uint32(0) if used == LAST else np.uint32(used + STAGE)
             wait()
             cuda.syncthreads()
-            here = np.uint32(start + used)
-            load_a(of_a, 0, here + from_a[0], from_a[1], 0)
-            load_b(of_b, 0, here + from_b[0], from_b[1], 0)
+            load_a(of_a, 0, np.uint32(used + from_a[0]), from_a[1], 0)
+            load_b(of_b, 0, np.uint32(used + from_b[0]), from_b[1], 0)
             multiply(sums, of_a, WORDS_A, of_b, WORDS_B)
 
         # A thread has two neighbours of each row and eight columns.
@@ -281,13 +201,13 @@ def kernel(
         at = item * c_batch + top * c_stride + np.int64(first)
         write(c, at, c_stride, np.int32(m - top), np.int32(n - first), sums)
 
-    pointer = "float32*" if single else "uint16*"
+    pointer = element(dtype).pointer
     sizes = ["int32"] * 3 + ["int64"] * 6
     layouts = ("k" if a_along_k else "m") + ("k" if b_along_k else "n")
     return Kernel(
         product,
         (pointer, pointer, element(out).pointer, *sizes),
-        name=f"mma {dtype} {out} {layouts} {tuple(tile)} {width} {pairs}",
+        name=f"mma {instruction} {out} {layouts} {tuple(tile)} {width} {pairs}",
         threads=threads,
         blocks=tile.blocks,
         shared=tile.stages * (A.size + B.size),

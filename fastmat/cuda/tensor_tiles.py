@@ -191,26 +191,40 @@ def unrolled(step, count: int):
 
 
 @functools.cache
-def fragment_writer(out: str, rows: int, columns: int, pairs: bool):
-    """``write(c, at, stride, top, left, sums)``: fragments of 16 rows and eight columns each.
+def fragment_writer(out: str, rows: int, columns: int, sixteen: bool, pairs: bool):
+    """``write(c, at, stride, top, left, sums)``: the sums of `rows` x `columns` times 8 x 8.
 
-    `at` is where the thread's first number goes in `c`; `top` rows and `left` columns of it exist
+    `sixteen`: a fragment has 16 rows, else 8. `at` is where the thread's first number goes in `c`; `top` rows and `left` columns of it exist
     from there on. `pairs`: two numbers are written by one access.
     """
     narrow, store = element(out).narrow, store_pair(out)
     COLUMNS, PAIRS = columns, pairs
-    HIGH, WIDE = 16 * rows, 8 * columns
+    HIGH, WIDE = 8 * rows, 8 * columns
+
+    if sixteen:
+        PER_FRAGMENT = 4
+
+        @cuda.jit(device=True, forceinline=True)
+        def first_of(half):
+            return (half >> 1) * COLUMNS * 4 + (half & 1) * 2
+
+    else:
+        PER_FRAGMENT = 2
+
+        @cuda.jit(device=True, forceinline=True)
+        def first_of(half):
+            return half * COLUMNS * 2
 
     @cuda.jit(device=True, forceinline=True)
     def write_inside(half, c, at, stride, sums):
         row = at + 8 * half * stride
         for eight in range(COLUMNS):
-            s = ((half >> 1) * COLUMNS + eight) * 4 + (half & 1) * 2
+            s = first_of(half) + PER_FRAGMENT * eight
             store(c, row + 8 * eight, sums[s], sums[s + 1])
 
     @cuda.jit(device=True, forceinline=True)
     def write_number(eight, c, row, left, s, sums):
-        now = s + 4 * eight
+        now = s + PER_FRAGMENT * eight
         if PAIRS and 8 * eight + 1 < left:
             store(c, row + 8 * eight, sums[now], sums[now + 1])
         else:
@@ -224,10 +238,9 @@ def fragment_writer(out: str, rows: int, columns: int, pairs: bool):
     @cuda.jit(device=True, forceinline=True)
     def write_row(half, c, at, stride, top, left, sums):
         if 8 * half < top:
-            s = (half >> 1) * COLUMNS * 4 + (half & 1) * 2
-            write_numbers(c, at + 8 * half * stride, left, s, sums)
+            write_numbers(c, at + 8 * half * stride, left, first_of(half), sums)
 
-    all_inside, all_rows = unrolled(write_inside, 2 * rows), unrolled(write_row, 2 * rows)
+    all_inside, all_rows = unrolled(write_inside, rows), unrolled(write_row, rows)
 
     @cuda.jit(device=True, forceinline=True)
     def write(c, at, stride, top, left, sums):
