@@ -117,12 +117,14 @@ def kernel(
         m,
         n,
         k,
+        part,  # items along k that a block sums: a multiple of the tile's depth
         a_stride,  # between lines of a
         b_stride,
         c_stride,  # between rows of c
         a_batch,
         b_batch,
         c_batch,
+        c_part,  # between the sums of two parts
     ):
         dynamic = cuda.shared.array(0, types.uint32)
         sums = cuda.local.array(SUMS, number)
@@ -148,9 +150,13 @@ def kernel(
         # Copies of the first stages.
         a_step = np.int64(DEPTH) if K_OF_A else DEPTH * a_stride
         b_step = np.int64(DEPTH) if K_OF_B else DEPTH * b_stride
+        skipped = np.int32(np.int32(cuda.blockIdx.z) * part)
         a_at = item * a_batch + (row * a_stride if K_OF_A else np.int64(row))
         b_at = item * b_batch + (column * b_stride if K_OF_B else np.int64(column))
-        rows, columns, left = np.int32(m - row), np.int32(n - column), np.int32(k)
+        a_at += np.int64(skipped) if K_OF_A else skipped * a_stride
+        b_at += np.int64(skipped) if K_OF_B else skipped * b_stride
+        rows, columns = np.int32(m - row), np.int32(n - column)
+        left = min(np.int32(k - skipped), part)
         inside = rows >= ROWS and columns >= COLUMNS
         filled = np.uint32(0)
         for _ in range(AHEAD):
@@ -198,11 +204,11 @@ def kernel(
         # A thread has two neighbours of each row and eight columns.
         top = np.int32(row + np.int32(warp_row + (lane >> np.uint32(2))))
         first = np.int32(column + np.int32(warp_column + ((lane & np.uint32(3)) << np.uint32(1))))
-        at = item * c_batch + top * c_stride + np.int64(first)
+        at = np.int64(cuda.blockIdx.z) * c_part + item * c_batch + top * c_stride + np.int64(first)
         write(c, at, c_stride, np.int32(m - top), np.int32(n - first), sums)
 
     pointer = element(dtype).pointer
-    sizes = ["int32"] * 3 + ["int64"] * 6
+    sizes = ["int32"] * 4 + ["int64"] * 7
     layouts = ("k" if a_along_k else "m") + ("k" if b_along_k else "n")
     return Kernel(
         product,
