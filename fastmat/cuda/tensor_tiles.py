@@ -1,0 +1,252 @@
+"""Tiles of the operands of tensor cores in shared memory, and the order of blocks."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from fastmat.cuda.elements import element
+from fastmat.cuda.intrinsics_tensor import copy_async, store_pair
+
+
+class Tile(NamedTuple):
+    """How a product is cut."""
+
+    rows: int  # of c that a block computes
+    columns: int
+    depth: int  # items along k of one stage
+    warp_rows: int
+    warp_columns: int
+    stages: int
+    group: int = 8  # rows of blocks that follow each other
+    blocks: int = 1  # on a multiprocessor at the same time
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return self.rows // self.warp_rows * (self.columns // self.warp_columns) * 32
+
+
+class Layout(NamedTuple):
+    """How the tile of one operand lies in shared memory: lines of chunks of 16 bytes.
+
+    A line is a run of contiguous items in global memory, along k (`along_k`) or across it. The
+    chunks of a line are permuted (`swizzle` says by which numbers), so that reading a fragment
+    meets each bank once.
+    """
+
+    along_k: bool
+    lines: int
+    chunks: int
+    per_chunk: int
+
+    @property
+    def line_bytes(self) -> int:
+        """From one line to the next."""
+        return self.chunks * 16
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tile."""
+        return self.lines * self.line_bytes
+
+
+def layout(along_k: bool, across: int, depth: int, itemsize: int) -> Layout:
+    """The layout of a tile of `across` rows or columns."""
+    per_chunk = 16 // itemsize
+    if along_k:
+        return Layout(True, across, depth // per_chunk, per_chunk)
+    return Layout(False, depth, across // per_chunk, per_chunk)
+
+
+@functools.cache
+def swizzle(chunks: int, paired: bool):
+    """The number that the chunks of a line are XORed with.
+
+    `paired`: fragments are read by words of 4 or 8 bytes, so that chunks stay in pairs.
+    """
+    if paired:
+
+        @cuda.jit(device=True, forceinline=True)
+        def permutation(line):
+            return (line & np.uint32(3)) << np.uint32(1)
+
+    elif chunks >= 8:
+
+        @cuda.jit(device=True, forceinline=True)
+        def permutation(line):
+            return line & np.uint32(7)
+
+    else:
+        # Two lines of 4 chunks fill the banks once.
+        @cuda.jit(device=True, forceinline=True)
+        def permutation(line):
+            return (line >> np.uint32(1)) & np.uint32(3)
+
+    return permutation
+
+
+@functools.cache
+def filler(tile: Layout, threads: int, paired: bool, width: int):
+    """A device function that starts the copies of a tile.
+
+    ``fill(to, source, first, stride, lines, items, full, thread)``: `first` is where the tile
+    begins in `source`, `lines` and `items` how many lines and items of a line there are from
+    there on (`full`: all that the tile holds); zeros stand for all others. `width` bytes are
+    copied at once.
+    """
+    CHUNKS, PER_CHUNK, LINE = np.uint32(tile.chunks), tile.per_chunk, np.uint32(tile.line_bytes)
+    TURNS = tile.lines * tile.chunks // threads
+    PER_TURN = threads // tile.chunks
+    PIECES = 16 // width
+    PER_PIECE = PER_CHUNK // PIECES
+    ITEM = 16 // PER_CHUNK
+    WIDTH = np.uint32(width)
+    copy, copy_part = copy_async(width), copy_async(width, True)
+    permutation = swizzle(tile.chunks, paired)
+    assert TURNS * threads == tile.lines * tile.chunks
+    assert PER_TURN * tile.chunks == threads
+
+    @cuda.jit(device=True, forceinline=True)
+    def fill(to, source, first, stride, lines, items, full, thread):
+        chunk = thread % CHUNKS
+        line = thread // CHUNKS
+        at = first + np.int64(line) * stride + np.int64(chunk * np.uint32(PER_CHUNK))
+        step = PER_TURN * stride
+        if full:
+            for turn in range(TURNS):
+                row = np.uint32(line + np.uint32(turn * PER_TURN))
+                place = np.uint32(to + row * LINE + ((chunk ^ permutation(row)) << np.uint32(4)))
+                for piece in range(PIECES):
+                    copy(place + np.uint32(piece) * WIDTH, source, at + piece * PER_PIECE)
+                at += step
+        else:
+            left = np.int32(np.int32(items) - np.int32(chunk * np.uint32(PER_CHUNK)))
+            for turn in range(TURNS):
+                row = np.uint32(line + np.uint32(turn * PER_TURN))
+                place = np.uint32(to + row * LINE + ((chunk ^ permutation(row)) << np.uint32(4)))
+                here = left if np.int32(row) < np.int32(lines) else np.int32(0)
+                for piece in range(PIECES):
+                    count = np.int32(here - np.int32(piece * PER_PIECE))
+                    count = min(max(count, np.int32(0)), np.int32(PER_PIECE))
+                    copy_part(
+                        place + np.uint32(piece) * WIDTH,
+                        source,
+                        at + piece * PER_PIECE,
+                        np.uint32(count * np.int32(ITEM)),
+                    )
+                at += step
+
+    return fill
+
+
+@functools.cache
+def block_order(rows: int, columns: int, group: int):
+    """``first_of(block, m, n, corner)``: where the tile of a block begins.
+
+    Blocks that follow each other share rows of b, and `group` rows of blocks columns of it, while
+    these are in the cache.
+    """
+    ROWS, COLUMNS, GROUP = np.int32(rows), np.int32(columns), np.int32(group)
+
+    @cuda.jit(device=True, forceinline=True)
+    def first_of(block, m, n, corner):
+        down = (m + ROWS - np.int32(1)) // ROWS
+        along = (n + COLUMNS - np.int32(1)) // COLUMNS
+        size = GROUP * along
+        number = block // size
+        top = number * GROUP
+        height = min(down - top, GROUP)
+        within = block - number * size
+        corner[0] = (top + within % height) * ROWS
+        corner[1] = (within // height) * COLUMNS
+
+    return first_of
+
+
+def unrolled(step, count: int):
+    """A device function that calls ``step(0, ...)``, ``step(1, ...)`` ... with its arguments.
+
+    For arrays in registers, which only constants may index: longer loops stay loops.
+    """
+    if count == 1:
+
+        @cuda.jit(device=True, forceinline=True)
+        def run(*args):
+            step(0, *args)
+
+        return run
+
+    before, LAST = unrolled(step, count - 1), count - 1
+
+    @cuda.jit(device=True, forceinline=True)
+    def run(*args):
+        before(*args)
+        step(LAST, *args)
+
+    return run
+
+
+@functools.cache
+def fragment_writer(out: str, rows: int, columns: int, sixteen: bool, pairs: bool):
+    """``write(c, at, stride, top, left, sums)``: the sums of `rows` x `columns` times 8 x 8.
+
+    `sixteen`: a fragment has 16 rows, else 8. `at` is where the thread's first number goes in `c`; `top` rows and `left` columns of it exist
+    from there on. `pairs`: two numbers are written by one access.
+    """
+    narrow, store = element(out).narrow, store_pair(out)
+    COLUMNS, PAIRS = columns, pairs
+    HIGH, WIDE = 8 * rows, 8 * columns
+
+    if sixteen:
+        PER_FRAGMENT = 4
+
+        @cuda.jit(device=True, forceinline=True)
+        def first_of(half):
+            return (half >> 1) * COLUMNS * 4 + (half & 1) * 2
+
+    else:
+        PER_FRAGMENT = 2
+
+        @cuda.jit(device=True, forceinline=True)
+        def first_of(half):
+            return half * COLUMNS * 2
+
+    @cuda.jit(device=True, forceinline=True)
+    def write_inside(half, c, at, stride, sums):
+        row = at + 8 * half * stride
+        for eight in range(COLUMNS):
+            s = first_of(half) + PER_FRAGMENT * eight
+            store(c, row + 8 * eight, sums[s], sums[s + 1])
+
+    @cuda.jit(device=True, forceinline=True)
+    def write_number(eight, c, row, left, s, sums):
+        now = s + PER_FRAGMENT * eight
+        if PAIRS and 8 * eight + 1 < left:
+            store(c, row + 8 * eight, sums[now], sums[now + 1])
+        else:
+            if 8 * eight < left:
+                c[row + 8 * eight] = narrow(sums[now])
+            if 8 * eight + 1 < left:
+                c[row + 8 * eight + 1] = narrow(sums[now + 1])
+
+    write_numbers = unrolled(write_number, columns)
+
+    @cuda.jit(device=True, forceinline=True)
+    def write_row(half, c, at, stride, top, left, sums):
+        if 8 * half < top:
+            write_numbers(c, at + 8 * half * stride, left, first_of(half), sums)
+
+    all_inside, all_rows = unrolled(write_inside, rows), unrolled(write_row, rows)
+
+    @cuda.jit(device=True, forceinline=True)
+    def write(c, at, stride, top, left, sums):
+        if PAIRS and top >= HIGH and left >= WIDE:
+            all_inside(c, at, stride, sums)
+        else:
+            all_rows(c, at, stride, top, left, sums)
+
+    return write
