@@ -49,9 +49,7 @@ class Panel(NamedTuple):
     @property
     def runs(self) -> int:
         """Of each thread."""
-        runs, rest = divmod(self.length * self.depth, self.run * self.threads)
-        assert rest == 0 < runs, self
-        return runs
+        return -(-self.length * self.depth // (self.run * self.threads))
 
 
 class PanelFunctions(NamedTuple):
@@ -63,11 +61,13 @@ class PanelFunctions(NamedTuple):
     put: object
 
 
-def panel_functions(panel: Panel, number, widen) -> PanelFunctions:
-    """Device functions for numbers that `widen` makes of what lies in global memory."""
+def panel_functions(panel: Panel, convert) -> PanelFunctions:
+    """Device functions for numbers that `convert` makes of what lies in global memory."""
     length, depth, threads, along_k, run, sector = panel
     runs, step = panel.runs, pitch(length)
     lines = length // run
+    all_runs = length * depth // run
+    spare = all_runs % threads != 0  # threads that have no run in the last round
 
     @cuda.jit(device=True, forceinline=True)
     def line_of(thread, i):
@@ -89,18 +89,24 @@ def panel_functions(panel: Panel, number, widen) -> PanelFunctions:
         """Offsets of the runs of a thread; lines past the end are those at the end."""
         last = count - _int32(1 if along_k else run)
         for i in range(runs):
+            if spare and thread + _int32(i * threads) >= _int32(all_runs):
+                break
             line = min(first + _int32(line_of(thread, i)), last)
             offsets[i] = _int64(line) * line_step + _int64(k_of(thread, i)) * k_step
 
     @cuda.jit(device=True, forceinline=True)
-    def fetch(staged, source, offsets, shift):
+    def fetch(staged, source, offsets, thread, shift):
         for i in range(runs):
+            if spare and thread + _int32(i * threads) >= _int32(all_runs):
+                break
             load_run(staged, i * run, source, offsets[i] + shift, run)
 
     @cuda.jit(device=True, forceinline=True)
     def fetch_end(staged, source, offsets, thread, shift, rest, line_step, k_step):
         """Read what is left of the lines, `rest` numbers; what is past the end is the last one."""
         for i in range(runs):
+            if spare and thread + _int32(i * threads) >= _int32(all_runs):
+                break
             k = _int32(k_of(thread, i))
             for j in range(run):
                 over = max(k + (_int32(j) if along_k else _int32(0)) - (rest - _int32(1)), _int32(0))
@@ -112,9 +118,11 @@ def panel_functions(panel: Panel, number, widen) -> PanelFunctions:
     def put(shared, base, thread, staged, wide):
         """Write the runs of a thread to shared memory."""
         for i in range(runs):
+            if spare and thread + _int32(i * threads) >= _int32(all_runs):
+                break
             at = base + _int32(k_of(thread, i)) * _int32(step) + _int32(line_of(thread, i))
             for j in range(run):
-                wide[j] = number(widen(staged[i * run + j]))
+                wide[j] = convert(staged[i * run + j])
             if along_k:
                 for j in range(run):
                     store_run(shared, at + _int32(j * step), wide, j, 1)
