@@ -319,7 +319,7 @@ def strided(kind: str, dtype: str) -> Kernel:
             "uint64",
             "uint64",
             *[draw.parameter] * 3,
-        ),  # fmt: skip
+        ),
         name=f"random_strided_{kind}_{dtype}",
         threads=THREADS,
         fuse=False,

@@ -320,8 +320,8 @@ def glorot_uniform(
            [-0.053, -0.553,  0.467]])
     """
     kind = dtype_of(dtype, out, "float64", REAL)
-    inputs, outputs = _fans(shape, whole)
-    bound = _factor(gain) * math.sqrt(6.0 / max(1, inputs + outputs))
+    inputs, outputs = fans(shape, whole)
+    bound = factor_of(gain) * math.sqrt(6.0 / max(1, inputs + outputs))
     place, key = place_of(shape, offset, whole, out), key_of(rng, stream)
     return draw("random", "uniform", kind, place, key, out, -bound, bound + bound, like=like)
 
@@ -376,13 +376,13 @@ def he_normal(
            [ 0.111, -0.313, -1.328]])
     """
     kind = dtype_of(dtype, out, "float64", REAL)
-    inputs, _ = _fans(shape, whole)
-    deviation = _factor(gain) / math.sqrt(max(1, inputs))
+    inputs, _ = fans(shape, whole)
+    deviation = factor_of(gain) / math.sqrt(max(1, inputs))
     place, key = place_of(shape, offset, whole, out), key_of(rng, stream)
     return draw("random", "normal", kind, place, key, out, 0.0, 0.0, deviation, like=like)
 
 
-def _fans(shape: Any, whole: Any) -> tuple[int, int]:
+def fans(shape: Any, whole: Any) -> tuple[int, int]:
     """How many numbers come together at an output, and leave an input."""
     lengths: Shape = shape_of(shape, "shape") if whole is None else shape_of(whole, "whole")
     if len(lengths) < 2:
@@ -391,7 +391,8 @@ def _fans(shape: Any, whole: Any) -> tuple[int, int]:
     return lengths[1] * field, lengths[0] * field
 
 
-def _factor(gain: Any) -> float:
+def factor_of(gain: Any) -> float:
+    """What weights are multiplied with."""
     found = number(gain, "gain")
     if not 0 <= found < math.inf:
         raise ValueError(f"gain is {found}; it must be at least 0, and finite")
