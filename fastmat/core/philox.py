@@ -8,10 +8,10 @@ from numba.types import float64, uint64
 
 from fastmat.core.inline import inlined
 
-_ROUNDS = 10
+ROUNDS = 10
 _WORD = 0xFFFFFFFF
-_MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-_STEPS = 0x9E3779B9, 0xBB67AE85  # what the two words of the key grow by: golden ratio, sqrt(3) - 1
+MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+STEPS = 0x9E3779B9, 0xBB67AE85  # what the two words of the key grow by: golden ratio, sqrt(3) - 1
 
 
 @inlined
@@ -24,12 +24,12 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
     c0, c1, c2, c3 = uint64(c0), uint64(c1), uint64(c2), uint64(c3)
     k0, k1 = uint64(k0), uint64(k1)
     word, half = uint64(_WORD), uint64(32)
-    for _ in range(_ROUNDS):
-        x = (c0 & word) * uint64(_MULTIPLIERS[0])
-        y = (c2 & word) * uint64(_MULTIPLIERS[1])
+    for _ in range(ROUNDS):
+        x = (c0 & word) * uint64(MULTIPLIERS[0])
+        y = (c2 & word) * uint64(MULTIPLIERS[1])
         c0, c1, c2, c3 = (y >> half) ^ c1 ^ k0, y, (x >> half) ^ c3 ^ k1, x
-        k0 = k0 + uint64(_STEPS[0])
-        k1 = k1 + uint64(_STEPS[1])
+        k0 = k0 + uint64(STEPS[0])
+        k1 = k1 + uint64(STEPS[1])
     return c0 & word, c1 & word, c2 & word, c3 & word
 
 

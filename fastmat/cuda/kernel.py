@@ -57,6 +57,9 @@ class Kernel:
         How many blocks a multiprocessor must be able to hold: limits the registers.
     shared
         Bytes of dynamic shared memory.
+    fuse
+        Whether a product that is added to something may be rounded with the sum, once. False
+        where the bits have to be those of a CPU.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Kernel:
         threads: int,
         blocks: int = 1,
         shared: int = 0,
+        fuse: bool = True,
     ) -> None:
         self.function = function
         self.arguments = tuple(arguments)
@@ -75,6 +79,7 @@ class Kernel:
         self.threads = threads
         self.blocks = blocks
         self.shared = shared
+        self.fuse = fuse
         self.numba_types = tuple(numba_type(a) for a in arguments)
         self.format = "@" + "".join("Q" if a.endswith("*") else _FORMATS[a] for a in arguments)
         self.loaded: dict[int, driver.Loaded] = {}  # by device
@@ -93,7 +98,7 @@ class Kernel:
         path = None if self.name is None else _kept(self, capability)
         if path is not None and path.exists():
             return path.read_text(encoding="ascii")
-        with compiling_for(capability):
+        with compiling_for(capability), fusing(self.fuse):
             code, _ = cuda.compile(
                 self.function,
                 types.void(*self.numba_types),
@@ -131,6 +136,22 @@ def compiling_for(capability: Sequence[Any]) -> Iterator[None]:
             dispatcher.get_current_device = ask
 
 
+@contextlib.contextmanager
+def fusing(allowed: bool) -> Iterator[None]:
+    """Whether the compiler may make one operation of a product and a sum.
+
+    `cuda.compile` has no argument for it, NVVM has. Products by themselves are rounded
+    (``mul.rn``) then, which also keeps the assembler from it.
+    """
+    with _one_at_a_time:
+        compile_ir = nvvm.compile_ir
+        nvvm.compile_ir = functools.partial(compile_ir, fma=allowed)
+        try:
+            yield
+        finally:
+            nvvm.compile_ir = compile_ir
+
+
 def entry_name(ptx: str) -> str:
     """The name of the only kernel of an assembly."""
     found = re.search(r"\.visible \.entry (\w+)", ptx)
@@ -139,7 +160,8 @@ def entry_name(ptx: str) -> str:
 
 
 def _kept(kernel: Kernel, capability: Sequence[Any]) -> Path:
-    what = (kernel.name, kernel.arguments, kernel.threads, kernel.blocks, capability, _compiler())
+    shape = kernel.threads, kernel.blocks, kernel.fuse
+    what = (kernel.name, kernel.arguments, *shape, capability, _compiler())
     digest = hashlib.sha256(repr(what).encode()).hexdigest()[:20]
     return cache_root() / f"{source_hash()}-cuda" / f"{kernel.function.__name__}-{digest}.ptx"
 

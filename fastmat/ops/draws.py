@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmat.core.arrays import Array
+from fastmat.core.arrays import like as in_library_of
 from fastmat.core.checks import check_out
 from fastmat.core.dtypes import DType
 from fastmat.ops.statistics import entry_of, integer
@@ -154,9 +155,16 @@ def _native(dtype: DType, allowed: tuple[str, ...]) -> DType | None:
 
 
 def draw(
-    module: str, kernel: str, dtype: DType, place: Place, key: Key, out: Any, *parameters: Any
+    module: str,
+    kernel: str,
+    dtype: DType,
+    place: Place,
+    key: Key,
+    out: Any,
+    *parameters: Any,
+    like: Any = None,
 ) -> Any:
-    """Draw the numbers and deliver them."""
+    """Draw the numbers and deliver them: to `out`, or in the library of `like`."""
     destination = None if out is None else np.asarray(check_out(out, place.shape, dtype))
     target = _target(destination, dtype, place)
     if target.size:
@@ -168,7 +176,7 @@ def draw(
             steps, first = (*(2 * step for step in steps), 1), 2 * first
         _fill(entry_of(module, kernel, view.dtype), view, steps, first, (*key, *parameters))
     if destination is None:
-        return target if target.ndim else target[()]
+        return in_library_of(target, like)
     if target is not destination:
         np.copyto(destination, target, casting="same_kind")
     return out

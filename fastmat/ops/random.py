@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmat.core.devices import also_on_gpu
 from fastmat.core.dtypes import DType
 from fastmat.ops.draws import FLOATING, REAL, SEEDS, draw, dtype_of, key_of, place_of
 from fastmat.ops.statistics import integer, number
@@ -16,6 +17,7 @@ INTEGERS = ("bool", *_SIGNED, "uint8", "uint16", "uint32", "uint64")
 NUMBERS = (*_SIGNED, "float16", "bfloat16", *FLOATING)
 
 
+@also_on_gpu
 def uniform(
     low: float = 0.0,
     high: float = 1.0,
@@ -27,6 +29,7 @@ def uniform(
     stream: int = 0,
     offset: Any = 0,
     whole: Any = None,
+    like: Any = None,
 ) -> Any:
     """Numbers that are equally likely anywhere from `low` up to `high`.
 
@@ -52,6 +55,9 @@ def uniform(
     whole
         The shape of the array that the result is a block of: ``uniform(size=(2, 3), offset=(4, 5),
         whole=(10, 20))`` are the numbers ``uniform(size=(10, 20))[4:6, 5:8]``.
+    like
+        An array of the library that the result is to be of, and on its device; by default NumPy's.
+        Neither its shape nor its dtype matter.
 
     Returns
     -------
@@ -87,12 +93,13 @@ def uniform(
     array([[0.247, 0.713]])
     """
     kind = dtype_of(dtype, out, "float64", REAL)
-    a, extent = _bounds(low, high, kind)
+    a, extent = bounds(low, high, kind)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
-    return draw("random", "uniform", kind, place, key, out, a, extent)
+    return draw("random", "uniform", kind, place, key, out, a, extent, like=like)
 
 
-def _bounds(low: Any, high: Any, dtype: DType) -> tuple[float, float]:
+def bounds(low: Any, high: Any, dtype: DType) -> tuple[float, float]:
+    """The lower bound, and how far it is to the upper one."""
     a, b = number(low, "low"), number(high, "high")
     with np.errstate(over="ignore"):
         finite = np.isfinite([dtype.type(a), dtype.type(b - a)]).all()
@@ -103,6 +110,7 @@ def _bounds(low: Any, high: Any, dtype: DType) -> tuple[float, float]:
     return a, b - a
 
 
+@also_on_gpu
 def standard_normal(
     size: Any = None,
     *,
@@ -112,6 +120,7 @@ def standard_normal(
     stream: int = 0,
     offset: Any = 0,
     whole: Any = None,
+    like: Any = None,
 ) -> Any:
     """Normal numbers of mean 0 and variance 1.
 
@@ -122,7 +131,7 @@ def standard_normal(
     dtype
         float32, float64, complex64 or complex128; by default that of `out`, else float64. Complex
         numbers have half of their variance in each part.
-    out, rng, stream, offset, whole
+    out, rng, stream, offset, whole, like
         As `uniform`.
 
     Returns
@@ -156,9 +165,10 @@ def standard_normal(
     """
     kind = dtype_of(dtype, out, "float64", FLOATING)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
-    return draw("random", "normal", kind, place, key, out, *_moments(0.0, 1.0, kind))
+    return draw("random", "normal", kind, place, key, out, *moments(0.0, 1.0, kind), like=like)
 
 
+@also_on_gpu
 def normal(
     loc: complex = 0.0,
     scale: float = 1.0,
@@ -170,6 +180,7 @@ def normal(
     stream: int = 0,
     offset: Any = 0,
     whole: Any = None,
+    like: Any = None,
 ) -> Any:
     """Normal numbers of a mean and a standard deviation.
 
@@ -183,7 +194,7 @@ def normal(
         As `uniform`.
     dtype
         As `standard_normal`.
-    out, rng, stream, offset, whole
+    out, rng, stream, offset, whole, like
         As `uniform`.
 
     Returns
@@ -208,12 +219,12 @@ def normal(
     array([ 9.172,  9.505,  8.238, 10.272])
     """
     kind = dtype_of(dtype, out, "float64", FLOATING)
-    moments = _moments(loc, scale, kind)
+    given = moments(loc, scale, kind)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
-    return draw("random", "normal", kind, place, key, out, *moments)
+    return draw("random", "normal", kind, place, key, out, *given, like=like)
 
 
-def _moments(loc: Any, scale: Any, dtype: DType) -> tuple[float, float, float]:
+def moments(loc: Any, scale: Any, dtype: DType) -> tuple[float, float, float]:
     """What is added at even positions and at odd ones, and what is multiplied with."""
     deviation = number(scale, "scale")
     if not deviation >= 0:
@@ -227,6 +238,7 @@ def _moments(loc: Any, scale: Any, dtype: DType) -> tuple[float, float, float]:
     return center.real, center.imag, deviation * math.sqrt(0.5)
 
 
+@also_on_gpu
 def integers(
     low: int,
     high: int | None = None,
@@ -239,6 +251,7 @@ def integers(
     stream: int = 0,
     offset: Any = 0,
     whole: Any = None,
+    like: Any = None,
 ) -> Any:
     """Integers that are equally likely from `low` up to `high`.
 
@@ -252,7 +265,7 @@ def integers(
         Of integers, or bool; by default that of `out`, else int64.
     endpoint
         Whether `high` is among them.
-    out, rng, stream, offset, whole
+    out, rng, stream, offset, whole, like
         As `uniform`.
 
     Returns
@@ -285,12 +298,14 @@ def integers(
     array([6, 4, 5, 3, 2, 5, 5, 1])
     """
     kind = dtype_of(dtype, out, "int64", INTEGERS)
-    least, extent = _range(low, high, endpoint, kind)
+    least, extent = range_of(low, high, endpoint, kind)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
-    return draw("random", "integers", kind, place, key, out, least % SEEDS, extent % SEEDS)
+    return draw(
+        "random", "integers", kind, place, key, out, least % SEEDS, extent % SEEDS, like=like
+    )
 
 
-def _range(low: Any, high: Any, endpoint: Any, dtype: DType) -> tuple[int, int]:
+def range_of(low: Any, high: Any, endpoint: Any, dtype: DType) -> tuple[int, int]:
     """The least integer, and how many there are."""
     if high is None:
         low, high = 0, low
@@ -312,6 +327,7 @@ def _range(low: Any, high: Any, endpoint: Any, dtype: DType) -> tuple[int, int]:
     return least, most - least + 1
 
 
+@also_on_gpu
 def rademacher(
     size: Any = None,
     *,
@@ -321,6 +337,7 @@ def rademacher(
     stream: int = 0,
     offset: Any = 0,
     whole: Any = None,
+    like: Any = None,
 ) -> Any:
     """Numbers that are 1 or -1, equally likely.
 
@@ -331,7 +348,7 @@ def rademacher(
     dtype
         Of signed integers, real or complex numbers; by default that of `out`, else float64, as
         that of other draws.
-    out, rng, stream, offset, whole
+    out, rng, stream, offset, whole, like
         As `uniform`.
 
     Returns
@@ -356,4 +373,4 @@ def rademacher(
     """
     kind = dtype_of(dtype, out, "float64", NUMBERS)
     place, key = place_of(size, offset, whole, out), key_of(rng, stream)
-    return draw("random", "rademacher", kind, place, key, out)
+    return draw("random", "rademacher", kind, place, key, out, like=like)

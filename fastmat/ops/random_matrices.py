@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmat.core.arrays import Array, as_array, like
 from fastmat.core.checks import check_out
+from fastmat.core.devices import also_on_gpu
 from fastmat.ops.draws import (
     FLOATING,
     REAL,
@@ -26,6 +27,7 @@ MOST_ROWS = 2**32  # of a sparse matrix, and columns
 _SINGLE_INDEX = np.dtype(np.int64)
 
 
+@also_on_gpu
 def permutation(
     x: Any, *, out: Any = None, rng: Any = None, stream: int = 0, offset: int = 0
 ) -> Any:
@@ -91,6 +93,7 @@ def permutation(
     return out
 
 
+@also_on_gpu
 def orthogonal(
     n: int,
     m: int | None = None,
@@ -266,6 +269,7 @@ def sparse_sign(
     return found
 
 
+@also_on_gpu
 def glorot_uniform(
     shape: Any,
     *,
@@ -276,6 +280,7 @@ def glorot_uniform(
     stream: int = 0,
     offset: Any = 0,
     whole: Any = None,
+    like: Any = None,
 ) -> Any:
     """Weights of a layer, uniform, whose variance suits both ways through it.
 
@@ -285,7 +290,7 @@ def glorot_uniform(
         ``(outputs, inputs, *receptive_field)``, as PyTorch has it: two lengths or more.
     gain
         What the bound is multiplied by, at least 0.
-    dtype, out, rng, stream, offset, whole
+    dtype, out, rng, stream, offset, whole, like
         As `uniform`. Of a block, it is `whole` that says how many inputs there are.
 
     Returns
@@ -315,12 +320,13 @@ def glorot_uniform(
            [-0.053, -0.553,  0.467]])
     """
     kind = dtype_of(dtype, out, "float64", REAL)
-    inputs, outputs = _fans(shape, whole)
-    bound = _factor(gain) * math.sqrt(6.0 / max(1, inputs + outputs))
+    inputs, outputs = fans(shape, whole)
+    bound = factor_of(gain) * math.sqrt(6.0 / max(1, inputs + outputs))
     place, key = place_of(shape, offset, whole, out), key_of(rng, stream)
-    return draw("random", "uniform", kind, place, key, out, -bound, bound + bound)
+    return draw("random", "uniform", kind, place, key, out, -bound, bound + bound, like=like)
 
 
+@also_on_gpu
 def he_normal(
     shape: Any,
     *,
@@ -331,6 +337,7 @@ def he_normal(
     stream: int = 0,
     offset: Any = 0,
     whole: Any = None,
+    like: Any = None,
 ) -> Any:
     """Weights of a layer before a relu, normal, that keep the variance of what goes through it.
 
@@ -340,7 +347,7 @@ def he_normal(
         As `glorot_uniform`.
     gain
         What the deviation is multiplied by, at least 0; sqrt(2) is that of a relu.
-    dtype, out, rng, stream, offset, whole
+    dtype, out, rng, stream, offset, whole, like
         As `glorot_uniform`.
 
     Returns
@@ -369,13 +376,13 @@ def he_normal(
            [ 0.111, -0.313, -1.328]])
     """
     kind = dtype_of(dtype, out, "float64", REAL)
-    inputs, _ = _fans(shape, whole)
-    deviation = _factor(gain) / math.sqrt(max(1, inputs))
+    inputs, _ = fans(shape, whole)
+    deviation = factor_of(gain) / math.sqrt(max(1, inputs))
     place, key = place_of(shape, offset, whole, out), key_of(rng, stream)
-    return draw("random", "normal", kind, place, key, out, 0.0, 0.0, deviation)
+    return draw("random", "normal", kind, place, key, out, 0.0, 0.0, deviation, like=like)
 
 
-def _fans(shape: Any, whole: Any) -> tuple[int, int]:
+def fans(shape: Any, whole: Any) -> tuple[int, int]:
     """How many numbers come together at an output, and leave an input."""
     lengths: Shape = shape_of(shape, "shape") if whole is None else shape_of(whole, "whole")
     if len(lengths) < 2:
@@ -384,7 +391,8 @@ def _fans(shape: Any, whole: Any) -> tuple[int, int]:
     return lengths[1] * field, lengths[0] * field
 
 
-def _factor(gain: Any) -> float:
+def factor_of(gain: Any) -> float:
+    """What weights are multiplied with."""
     found = number(gain, "gain")
     if not 0 <= found < math.inf:
         raise ValueError(f"gain is {found}; it must be at least 0, and finite")
