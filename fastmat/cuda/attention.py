@@ -14,130 +14,26 @@ import math
 import numpy as np
 from numba import cuda, types
 
+from fastmat.cuda.attention_softmax import ALL_LANES, additive, softmax_of_tile, widened_bits
 from fastmat.cuda.attention_tiles import PER_LANE, chunk_of, inlined, products, visibility
 from fastmat.cuda.elements import element
-from fastmat.cuda.intrinsics import bits_of_float, exp2_of_single, store_run
+from fastmat.cuda.intrinsics import store_run
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.launch_attention import KEYS, LANES, WIDEST, Tiles, chunk_for
 
 PLANE = ("int64",) * 4  # strides of an operand: outer axis, heads, rows, columns
-ALL_LANES = 0xFFFFFFFF
 
 
-def tiles_for(number, depth, width):
+def tiles_for(number: str, depth: int, width: int) -> Tiles:
     """Tiles for a depth and a width."""
     chunk = chunk_for(depth, width)
-    width_chunks = min(WIDEST[number], -(-width // chunk))
+    width_chunks = max(1, min(WIDEST[number], -(-width // chunk)))
     return Tiles(number, chunk, max(1, -(-depth // chunk)), width_chunks)
 
 
 def mask_pointer(mask):
     """The argument that points at a mask of this kind."""
     return element("bool" if mask in (None, "causal") else mask).pointer
-
-
-@functools.cache
-def widened_bits(number):
-    """The bits of the float64 that equals a number; without float64 arithmetic for float32."""
-
-    @inlined
-    def of_double(x):
-        return bits_of_float(x)
-
-    @inlined
-    def of_single(x):
-        bits = types.uint64(bits_of_float(x))
-        sign, rest = (bits >> types.uint64(31)) << types.uint64(63), bits & types.uint64(0x7FFFFFFF)
-        if rest >= types.uint64(0x7F800000):  # infinity and NaN
-            return sign | types.uint64(0x7FF << 52) | ((rest & types.uint64(0x7FFFFF)) << types.uint64(29))
-        if rest < types.uint64(0x800000):  # zero, and what is next to it
-            return sign
-        return sign | ((rest << types.uint64(29)) + types.uint64(896 << 52))
-
-    return of_double if number == "float64" else of_single
-
-
-@functools.cache
-def additive(mask, number, per_thread, groups):
-    """Adds a mask to a tile of scores."""
-    kind, compute = element(mask), element(number).number
-    widen = kind.widen
-    log2_e = compute(math.log2(math.e))
-
-    @inlined
-    def add(scores, bits, masks, start, row_stride, column_stride, row, row_stop, column):
-        for i in range(per_thread):
-            for j in range(PER_LANE):
-                this_row = row + i * groups
-                if this_row < row_stop and (bits >> types.uint32(i * PER_LANE + j)) & types.uint32(1):
-                    at = start + this_row * row_stride + (column + j * LANES) * column_stride
-                    scores[i * PER_LANE + j] += compute(widen(masks[at])) * log2_e
-
-    return add
-
-
-@functools.cache
-def softmax_of_tile(tiles):
-    """Scores to weights, with the largest scores and the sums so far: ``hide`` and ``weigh``."""
-    number = element(tiles.number).number
-    per_thread, stride = tiles.per_thread, tiles.groups * tiles.stride_of_weights
-    lowest, nothing = number(-np.inf), number(-0.0)
-    exp2 = exp2_of_single if tiles.number == "float32" else math.exp2
-
-    @inlined
-    def hide(scores, bits):
-        for i in range(per_thread * PER_LANE):
-            if not (bits >> types.uint32(i)) & types.uint32(1):
-                scores[i] = lowest
-
-    @inlined
-    def mark(bits, shared, weights):
-        """Weights of what is hidden, for `accumulate_seen`."""
-        for i in range(per_thread):
-            for j in range(PER_LANE):
-                if not (bits >> types.uint32(i * PER_LANE + j)) & types.uint32(1):
-                    shared[weights + i * stride + j * LANES] = nothing
-
-    @inlined
-    def weigh_row(i, scores, top, total, factor, shared, weights):
-        first = i * PER_LANE
-        largest = scores[first]
-        for j in range(1, PER_LANE):
-            largest = max(largest, scores[first + j])
-        for step in (8, 4, 2, 1):
-            largest = max(largest, cuda.shfl_xor_sync(ALL_LANES, largest, step))
-        largest = max(top[i], largest)
-        shift = number(0) if largest == lowest else largest  # no key is visible so far
-        factor[i] = exp2(top[i] - shift)
-        top[i] = largest
-        sum_ = total[i] * factor[i]
-        for j in range(PER_LANE):
-            weight = exp2(scores[first + j] - shift)
-            sum_ += weight
-            shared[weights + i * stride + j * LANES] = weight
-        total[i] = sum_
-
-    @inlined
-    def weigh(
-        scores,  # in (per_thread * PER_LANE,)
-        top,  # inout (per_thread,): largest scores
-        total,  # inout (per_thread,): this lane's sums of exponentials
-        factor,  # out (per_thread,): what earlier sums are to be multiplied with
-        shared,
-        weights,  # offset of the thread's first weight
-    ):
-        # Row by row in the source: the compiler does not unroll as much as this.
-        weigh_row(0, scores, top, total, factor, shared, weights)
-        weigh_row(1, scores, top, total, factor, shared, weights)
-        weigh_row(2, scores, top, total, factor, shared, weights)
-        weigh_row(3, scores, top, total, factor, shared, weights)
-        if per_thread > 4:
-            weigh_row(4, scores, top, total, factor, shared, weights)
-            weigh_row(5, scores, top, total, factor, shared, weights)
-            weigh_row(6, scores, top, total, factor, shared, weights)
-            weigh_row(7, scores, top, total, factor, shared, weights)
-
-    return hide, weigh, mark
 
 
 @functools.cache
@@ -160,7 +56,7 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
         Whether all operands allow accesses of 16 bytes along their columns.
     """
     kind = element(tiles.number)
-    number, run = kind.number, tiles.run
+    number = kind.number
     rows, chunk, stride, threads = tiles.rows, tiles.chunk, tiles.stride, tiles.threads
     per_thread, groups, stride_of_weights = tiles.per_thread, tiles.groups, tiles.stride_of_weights
     depth_chunks, width_chunks, resident = tiles.depth_chunks, tiles.width_chunks, tiles.resident
@@ -212,9 +108,7 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
         """Use up a chunk of values while the next one is on its way; whether that is finite."""
         v, start, row_stride, column_stride, key, key_stop = from_v
         first, weights, first_chunk, current, lane, thread = where
-        fetch_v(
-            raw_v, v, start, row_stride, column_stride, key, key_stop, column, width, thread
-        )
+        fetch_v(raw_v, v, start, row_stride, column_stride, key, key_stop, column, width, thread)
         here = first_chunk + current * of_chunk + lane * columns
         add_values(sums, first, shared, weights, here, finite)
         finite = put_v(raw_v, shared, first_chunk + (current ^ 1) * of_chunk, one, thread)
@@ -279,11 +173,11 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
         total = cuda.local.array(per_thread, number)
         factor = cuda.local.array(per_thread, number)
         thread = cuda.threadIdx.x
-        lane, group = thread & 15, thread >> 4
+        lane, group = types.int32(thread & 15), types.int32(thread >> 4)
         block, count = cuda.blockIdx.x, (m + rows - 1) // rows
-        plane, row = block // count, block % count * rows
+        plane, row = block // count, types.int32(block % count * rows)
         if causal:
-            row = (count - 1) * rows - row  # the longest come first
+            row = types.int32((count - 1) * rows - row)  # the longest come first
         outer, head = plane // heads, plane % heads
         q_start = outer * q_outer + head * q_head
         k_start = outer * k_outer + head * k_head
@@ -291,9 +185,9 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
         mask_start = outer * mask_outer + head * mask_head
         first_column = cuda.blockIdx.y * (width_chunks * chunk)
         factor_of_q = number(scale * log2_e)
-        left = group * stride
-        weights = first_weight + group * stride_of_weights
-        key_stop = min(n, row + rows) if causal else n
+        left = types.int32(group * stride)
+        weights = types.int32(first_weight + group * stride_of_weights)
+        key_stop = types.int32(min(n, row + rows)) if causal else n
 
         for i in range(per_thread):
             top[i], total[i] = lowest, number(0)
@@ -306,7 +200,7 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
 
         current = 0
         key, bits = advance(
-            0, key_stop, row, m, masks, mask_start, mask_row, mask_column, group, lane
+            types.int32(0), key_stop, row, m, masks, mask_start, mask_row, mask_column, group, lane
         )
         fetch_k(raw_k, k, k_start, k_row, k_column, key, key_stop, 0, depth, thread)
         put_k(raw_k, shared, first_chunk, one, thread)
@@ -356,14 +250,16 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
             finite = put_v(raw_v, shared, first_chunk + current * of_chunk, one, thread)
             finite = all_of_block(finite, partial)
             following, bits = advance(
-                key + KEYS, key_stop, row, m,
+                types.int32(key + KEYS), key_stop, row, m,
                 masks, mask_start, mask_row, mask_column, group, lane,
             )  # fmt: skip
             column = first_column + chunk
             from_v = v, v_start, v_row, v_column, key, key_stop
             if width_chunks > 1:
                 where = 0, weights, first_chunk, current, lane, thread
-                finite = next_values(raw_v, from_v, column, width, sums, shared, where, finite, partial)
+                finite = next_values(
+                    raw_v, from_v, column, width, sums, shared, where, finite, partial
+                )
                 current ^= 1
             if width_chunks > 2:
                 where = of_sums, weights, first_chunk, current, lane, thread
@@ -411,9 +307,14 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
     arguments = [a for pointer in pointers for a in (pointer, *PLANE)]
     return Kernel(
         attend,
-        (*arguments, "uint64*", *("int32",) * 5, "float64" if number == types.float64 else "float32"),
+        (
+            *arguments,
+            "uint64*",
+            *("int32",) * 5,
+            "float64" if number == types.float64 else "float32",
+        ),
         name=f"attention {dtypes} {out_dtype} {tuple(tiles)} {mask} {stats} {aligned}",
         threads=threads,
-        blocks=tiles.blocks,
+        blocks=tiles.blocks(mask),
         shared=(first_chunk + 2 * of_chunk) * kind.itemsize,
     )

@@ -1,8 +1,9 @@
 """Parts of the kernels of attention: chunks on their way to shared memory, products of tiles.
 
-A tile of scores has a row for each of `rows` queries and a column for each of `KEYS` keys (or the
-other way round, for gradients by keys). Thread ``(group, lane)`` has the rows ``group + i * groups``
-and the columns ``lane + 16 * j``; of results, it has the same rows and neighbouring columns.
+A tile of scores has a row for each of `rows` queries and a column for each of `KEYS` keys; for
+gradients by keys, it is the other way round. Thread ``(group, lane)`` has the rows
+``group + i * groups`` and the columns ``lane + 16 * j``; of results, it has the same rows and
+neighbouring columns.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ def chunk_of(rows, columns, stride, threads, dtype, number, aligned):
         at_row, at_column = row + thread // across, column + thread % across * run
         at = start + at_row * row_stride + at_column * column_stride
         step = down * row_stride
-        inside = at_column < column_stop
+        left = types.int32(row_stop - at_row if at_column < column_stop else 0)
         for p in range(passes):
-            if inside and at_row + p * down < row_stop:
+            if types.int32(p * down) < left:
                 load_run(raw, p * run, source, at + p * step, run)
             else:
                 for e in range(run):
@@ -203,7 +204,7 @@ def visibility(tiles, mask, by_row):
                         bits |= types.uint32(1 << (i * PER_LANE + j))
             if not boolean or cuda.syncthreads_or(types.int32(bits != 0)) != 0:
                 break
-            column += KEYS
+            column = types.int32(column + KEYS)
         return column, bits
 
     return advance

@@ -34,10 +34,11 @@ class Tiles(NamedTuple):
         """Threads of a block, in groups of `LANES` that share their rows."""
         return LANES * self.groups
 
-    @property
-    def blocks(self) -> int:
+    def blocks(self, mask: str | None) -> int:
         """Blocks that a multiprocessor must have registers for."""
-        return 3 if self.threads == 128 and self.width_chunks == 1 else 256 // self.threads
+        if self.threads == 128 and self.width_chunks == 1 and mask in (None, "causal"):
+            return 3
+        return 256 // self.threads
 
     @property
     def groups(self) -> int:
