@@ -183,3 +183,17 @@ def float_of_bits(typing_context, bits):
         return builder.bitcast(values[0], context.get_value_type(signature.return_type))
 
     return number(bits), emit
+
+
+@intrinsic
+def exp2_of_single(typing_context, x):
+    """2 to the power of a float32, off by 2^-22 of it at most; 0 below the smallest normal."""
+
+    def emit(context, builder, signature, values):
+        kind = ir.FunctionType(_F32, [_F32])
+        function = cgutils.get_or_insert_function(
+            builder.module, kind, "llvm.nvvm.ex2.approx.ftz.f"
+        )
+        return builder.call(function, values)
+
+    return types.float32(types.float32), emit

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmat.core.arrays import Array, as_array, like, native
 from fastmat.core.checks import check_out
+from fastmat.core.devices import also_on_gpu
 from fastmat.core.dtypes import DType
 from fastmat.ops.differentiated import statistic
 from fastmat.ops.heads import Shape, each_pair_of_axes
@@ -32,6 +33,7 @@ class AttentionGradients(NamedTuple):
     v: Any
 
 
+@also_on_gpu
 def scaled_dot_product_attention(
     q: Any,
     k: Any,
@@ -139,6 +141,7 @@ def scaled_dot_product_attention(
     return Attended(result, logsumexp) if return_stats else result
 
 
+@also_on_gpu
 def scaled_dot_product_attention_vjp(
     cotangent: Any,
     q: Any,
