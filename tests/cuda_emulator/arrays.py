@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from cuda_emulator.faults import Fault
+
 REDZONE = 512
 ALIGNMENT = 256
 POISON = 0xFF
@@ -25,6 +27,7 @@ class Allocation:
         self.writable = writable
         skipped = self.address - self._buffer.ctypes.data
         self.bytes = self._buffer[skipped : skipped + size]
+        self.gaps: np.ndarray | None = None  # bytes that belong to no item
         Allocation.live.add(self)
 
 
@@ -65,10 +68,18 @@ class EmulatedArray:
         strides = array.strides if array.size else None
         host = np.ndarray(array.shape, array.dtype, allocation.bytes, first, strides)
         host[...] = array
+        if array.nbytes < allocation.size:
+            mask = np.ones(allocation.size, bool)
+            items = (*array.shape, array.itemsize)
+            np.ndarray(items, bool, mask, first, (*array.strides, 1))[...] = False
+            allocation.gaps = np.flatnonzero(mask)
         return cls(host, allocation, readonly, device)
 
     def numpy(self) -> np.ndarray:
-        """A copy on the host."""
+        """A copy on the host; nobody may have written between the items."""
+        gaps = self._allocation.gaps
+        if gaps is not None and (self._allocation.bytes[gaps] != POISON).any():
+            raise Fault("a kernel wrote between the items of an array with gaps")
         return self._host.copy()
 
     def _view(self, host: np.ndarray) -> EmulatedArray:

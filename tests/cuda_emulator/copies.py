@@ -8,39 +8,58 @@ from __future__ import annotations
 
 from numba import njit
 
-from cuda_emulator.raw import fill, read_byte, write_byte
+from cuda_emulator.raw import fill, get, put, read_byte, write_byte
 
 TARGET, SOURCE, SIZE, READ, GROUP, COPY_WORDS = range(6)
 PENDING = 512  # copies of a thread
+COUNT, GROUPS, THREAD_WORDS = 0, 1, 2 + PENDING * COPY_WORDS
 
 
 @njit
-def ask(copies, counts, groups, fiber, target, source, size, read):
+def begin(thread):
+    """A thread has asked for no copies."""
+    put(thread, COUNT, 0)
+    put(thread, GROUPS, 0)
+
+
+@njit
+def ask(thread, target, source, size, read):
     """Note a copy; False if there are too many."""
-    i = counts[fiber]
+    i = get(thread, COUNT)
     if i == PENDING:
         return False
     fill(target, 0xFF, size)
-    copies[fiber, i, TARGET] = target
-    copies[fiber, i, SOURCE] = source
-    copies[fiber, i, SIZE] = size
-    copies[fiber, i, READ] = read
-    copies[fiber, i, GROUP] = groups[fiber]
-    counts[fiber] = i + 1
+    copy = thread + 8 * (2 + i * COPY_WORDS)
+    put(copy, TARGET, target)
+    put(copy, SOURCE, source)
+    put(copy, SIZE, size)
+    put(copy, READ, read)
+    put(copy, GROUP, get(thread, GROUPS))
+    put(thread, COUNT, i + 1)
     return True
 
 
 @njit
-def wait(copies, counts, groups, fiber, pending):
+def commit(thread):
+    """Close the group of copies."""
+    put(thread, GROUPS, get(thread, GROUPS) + 1)
+
+
+@njit
+def wait(thread, pending):
     """Do the copies of all groups but the latest; all if `pending` is -1."""
     left = 0
-    for i in range(counts[fiber]):
-        late = copies[fiber, i, GROUP] >= groups[fiber] - pending
-        if pending >= 0 and late:
-            copies[fiber, left] = copies[fiber, i]
+    first_late = get(thread, GROUPS) - pending
+    for i in range(get(thread, COUNT)):
+        copy = thread + 8 * (2 + i * COPY_WORDS)
+        if pending >= 0 and get(copy, GROUP) >= first_late:
+            kept = thread + 8 * (2 + left * COPY_WORDS)
+            for word in range(COPY_WORDS):
+                put(kept, word, get(copy, word))
             left += 1
             continue
-        for j in range(copies[fiber, i, SIZE]):
-            byte = read_byte(copies[fiber, i, SOURCE] + j) if j < copies[fiber, i, READ] else 0
-            write_byte(copies[fiber, i, TARGET] + j, byte)
-    counts[fiber] = left
+        read = get(copy, READ)
+        for j in range(get(copy, SIZE)):
+            byte = read_byte(get(copy, SOURCE) + j) if j < read else 0
+            write_byte(get(copy, TARGET) + j, byte)
+    put(thread, COUNT, left)

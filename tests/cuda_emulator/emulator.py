@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 import weakref
 from typing import Any
 
 import numpy as np
 
-from cuda_emulator import arrays, copies, machine, operations, scheduler
+from cuda_emulator import arrays, copies, machine, operations, scheduler, tensor_core
 from cuda_emulator.faults import Fault
 from cuda_emulator.module import Module
 
@@ -33,6 +35,38 @@ def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
+class _Memory:
+    """The stacks and the other memory of fibers: one launch at a time uses it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        n = MOST_THREADS
+        self._stacks = np.empty(STACK * n + 64, np.uint8)
+        self.mail = np.zeros((n, machine.MAIL_WORDS), np.int64)
+        self.doing = np.zeros(n, np.int64)
+        self.seed = np.zeros(1, np.int64)
+        self.result = np.zeros(3, np.int64)
+        self._others = {
+            "pointers": np.zeros(n, np.int64),
+            "ready": np.zeros(n, np.int64),
+            "warps": np.zeros(n // 32 * scheduler.WARP_WORDS, np.int64),
+            "copies": np.empty(n * copies.THREAD_WORDS, np.int64),
+            "scratch": np.zeros(tensor_core.SCRATCH_WORDS, np.int64),
+        }
+        self.fibers = scheduler.Fibers(
+            stacks=-(-_address(self._stacks) // 64) * 64,
+            stack_size=STACK,
+            mail=_address(self.mail),
+            doing=_address(self.doing),
+            seed=_address(self.seed),
+            result=_address(self.result),
+            **{name: _address(array) for name, array in self._others.items()},
+        )
+
+
+_memory = functools.cache(_Memory)
+
+
 class Emulator:
     """Has the methods of `fastmat.cuda.driver.Driver`."""
 
@@ -42,22 +76,8 @@ class Emulator:
         self._capability = capability
         self._multiprocessors = multiprocessors
         self._random = np.random.default_rng(seed)
-        self._stacks = np.empty(STACK * MOST_THREADS + 64, np.uint8)
-        self._mail = np.zeros((MOST_THREADS, machine.MAIL_WORDS), np.int64)
+        self._memory = _memory()
         self.launches = 0
-        n = MOST_THREADS
-        self._fibers = scheduler.Fibers(
-            stacks=-(-_address(self._stacks) // 64) * 64,
-            stack_size=STACK,
-            pointers=np.zeros(n, np.int64),
-            mail=self._mail,
-            mail_address=_address(self._mail),
-            doing=np.zeros(n, np.int64),
-            ready=np.zeros(n, np.int64),
-            copies=np.empty((n, copies.PENDING, copies.COPY_WORDS), np.int64),
-            copy_counts=np.zeros(n, np.int64),
-            copy_groups=np.zeros(n, np.int64),
-        )
 
     def capability(self, device: int) -> tuple[int, int]:
         return self._capability
@@ -86,9 +106,16 @@ class Emulator:
         if used > self.shared_limit(device):
             raise Fault(f"{kernel.name}: {used} bytes of shared memory")
         self.launches += 1
+        with self._memory.lock:
+            self._run(module, kernel, (x, y, z), arguments)
+
+    def _run(
+        self, module: Module, kernel: Any, grid: tuple[int, int, int], arguments: tuple[Any, ...]
+    ) -> None:
+        x, y, z = grid
         state = module.words("emu_state", machine.STATE_WORDS)
         state[machine.THREADS] = kernel.threads
-        state[machine.BLOCKS : machine.BLOCKS + 3] = x, y, z
+        state[machine.BLOCKS : machine.BLOCKS + 3] = grid
         state[machine.DYNAMIC] = kernel.shared
         ranges = self._ranges(module, kernel)
         state[machine.RANGES] = _address(ranges)
@@ -99,14 +126,14 @@ class Emulator:
             switch=module.address("emu_switch"),
             start=module.address("emu_start"),
             state=module.address("emu_state"),
+            table=_address(module.table),
             shared=module.address("emu_shared"),
             shared_size=module.shared_size,
         )
         blocks = self._random.permutation(x * y * z)
-        seed = self._random.integers(1, 2**63, 1, np.uint64)
-        status, fiber, block = scheduler.run(
-            self._fibers, code, state, module.table, ranges, kernel.threads, blocks, (x, y, z), seed
-        )
+        self._memory.seed[0] = self._random.integers(1, 2**62)
+        scheduler.run(self._memory.fibers, code, _address(blocks), len(blocks))
+        status, fiber, block = (int(v) for v in self._memory.result)
         if status != scheduler.DONE:
             place = f"thread {fiber} of block {(block % x, block // x % y, block // x // y)}"
             what = self._what(module, status, fiber, kernel.threads)
@@ -114,7 +141,7 @@ class Emulator:
 
     def _ranges(self, module: Module, kernel: Any) -> np.ndarray:
         shared = module.address("emu_shared")
-        stacks = self._fibers.stacks
+        stacks = self._memory.fibers.stacks
         rows = [(stacks, stacks + STACK * MOST_THREADS, 1)]
         for variable in module.shared:
             start = shared + variable.offset
@@ -139,7 +166,7 @@ class Emulator:
             words[i : i + 1].view(kind)[:1] = number
 
     def _what(self, module: Module, status: int, fiber: int, n: int) -> str:
-        row = self._mail[fiber]
+        row = self._memory.mail[fiber]
         number = int(row[machine.OPERATION])
         kind = operations.NAMES[module.table[number, 0]]
         if status == scheduler.BAD_ACCESS:
@@ -152,9 +179,11 @@ class Emulator:
             return f"{kind} with a mask that lacks the calling lane"
         if status == scheduler.TOO_MANY:
             return f"more than {copies.PENDING} asynchronous copies of a thread are pending"
-        doing = self._fibers.doing[:n]
+        if status == scheduler.SPINNING:
+            return "waits in a loop, for what never comes (blocks run one after the other)"
+        doing = self._memory.doing[:n]
         waiting = {
-            operations.NAMES[module.table[self._mail[f, machine.OPERATION], 0]]
+            operations.NAMES[module.table[self._memory.mail[f, machine.OPERATION], 0]]
             for f in np.flatnonzero(doing != scheduler.EXITED)
         }
         return (

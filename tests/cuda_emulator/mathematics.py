@@ -139,7 +139,26 @@ _TF32 = [
     "%some = select i1 %finite, i32 %up, i32 %bits",
     "%rounded = and i32 %some, -8192",
 ]
-_HALF = {"f16": "half", "bf16": "bfloat"}
+
+
+def _half(value: str, kind: str, result: str) -> list[str]:
+    """Round a float to the bits of a float16 or bfloat16."""
+    if kind == "f16":
+        return [
+            f"%{result}.half = fptrunc float {value} to half",
+            f"%{result} = bitcast half %{result}.half to i16",
+        ]
+    return [
+        f"%{result}.bits = bitcast float {value} to i32",
+        f"%{result}.nan = fcmp uno float {value}, {value}",
+        f"%{result}.high = lshr i32 %{result}.bits, 16",
+        f"%{result}.odd = and i32 %{result}.high, 1",
+        f"%{result}.bias = add i32 %{result}.odd, 32767",
+        f"%{result}.sum = add i32 %{result}.bits, %{result}.bias",
+        f"%{result}.kept = lshr i32 %{result}.sum, 16",
+        f"%{result}.some = select i1 %{result}.nan, i32 32767, i32 %{result}.kept",
+        f"%{result} = trunc i32 %{result}.some to i16",
+    ]
 
 
 def assembly(name: str, text: str, returned: str, arguments: list[str]) -> str | None:
@@ -158,17 +177,17 @@ def assembly(name: str, text: str, returned: str, arguments: list[str]) -> str |
             body += ["ret i32 %rounded"]
         return _definition(name, returned, arguments, body)
     if found := re.fullmatch(r"cvt\.rn\.(bf16|f16)\.f32", opcode):
-        half = _HALF[found[1]]
-        body = _body("i16", f"fptrunc float %0 to {half}", f"bitcast {half} %r0 to i16")
-        return _definition(name, returned, arguments, body)
-    if found := re.fullmatch(r"cvt\.rn\.(bf16x2|f16x2)\.f32", opcode):
-        half = _HALF[found[1][:-2]]
-        body = _body(
-            "i32", f"fptrunc float %1 to {half}", f"fptrunc float %0 to {half}",
-            f"insertelement <2 x {half}> poison, {half} %r0, i32 0",
-            f"insertelement <2 x {half}> %r2, {half} %r1, i32 1",
-            f"bitcast <2 x {half}> %r3 to i32",
-        )  # fmt: skip
+        return _definition(name, returned, arguments, [*_half("%0", found[1], "r"), "ret i16 %r"])
+    if found := re.fullmatch(r"cvt\.rn\.(bf16|f16)x2\.f32", opcode):
+        body = [
+            *_half("%0", found[1], "upper"),
+            *_half("%1", found[1], "lower"),
+            "%wide = zext i16 %upper to i32",
+            "%shifted = shl i32 %wide, 16",
+            "%low = zext i16 %lower to i32",
+            "%r = or i32 %shifted, %low",
+            "ret i32 %r",
+        ]
         return _definition(name, returned, arguments, body)
     body = _arithmetic(opcode) if opcode[-4:] in (".f32", ".f64") else None
     return None if body is None else _definition(name, returned, arguments, body)

@@ -37,7 +37,31 @@ def _writer(kind):
 
 read_byte, write_byte = _reader(types.uint8), _writer(types.uint8)
 read_u16 = _reader(types.uint16)
-read_word, write_word = _reader(types.int64), _writer(types.int64)
+read_float, write_float = _reader(types.float32), _writer(types.float32)
+read_double, write_double = _reader(types.float64), _writer(types.float64)
+
+
+@intrinsic
+def get(typing_context, base, i):
+    """Word i from an address on."""
+
+    def emit(context, builder, signature, values):
+        at = builder.inttoptr(values[0], _WORD.as_pointer())
+        return builder.load(builder.gep(at, [values[1]]))
+
+    return types.int64(types.int64, types.int64), emit
+
+
+@intrinsic
+def put(typing_context, base, i, value):
+    """Set word i from an address on."""
+
+    def emit(context, builder, signature, values):
+        at = builder.inttoptr(values[0], _WORD.as_pointer())
+        builder.store(values[2], builder.gep(at, [values[1]]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), emit
 
 
 @intrinsic

@@ -17,76 +17,115 @@ from cuda_emulator.cache import cached
 from cuda_emulator.machine import (
     ANSWER,
     BLOCK,
+    BLOCKS,
     FIBER,
     FIRST,
     MAIL,
     MAIL_WORDS,
     OPERATION,
+    RANGE_COUNT,
+    RANGES,
     SCHEDULER,
     SITE,
     THREAD,
+    THREADS,
 )
-from cuda_emulator.raw import call, fill, write_word
+from cuda_emulator.memory import RANGE_WORDS
+from cuda_emulator.raw import call, fill, get, put
 
 # How a launch ends
-DONE, BAD_ACCESS, STUCK, BARRIERS_DIFFER, NOT_TAKING_PART, NOT_IN_MASK, TOO_MANY = range(7)
+(
+    DONE,
+    BAD_ACCESS,
+    STUCK,
+    BARRIERS_DIFFER,
+    NOT_TAKING_PART,
+    NOT_IN_MASK,
+    TOO_MANY,
+    SPINNING,
+) = range(8)
 
 # What a fiber does
 READY, IN_WARP, IN_BLOCK, EXITED = range(4)
 
+# Words of a warp: lanes that have not exited, lanes that are in an operation of the warp
+ALIVE, ARRIVED, WARP_WORDS = range(3)
+
 _FULL = np.int64(0xFFFFFFFF)
+_PATIENCE = 1 << 20  # how often fibers may yield with nothing else going on
 
 
 class Code(NamedTuple):
-    """Addresses of a module."""
+    """Addresses of a module, and the size of its shared memory."""
 
     switch: int
     start: int
     state: int
+    table: int  # of operations
     shared: int
     shared_size: int
 
 
 class Fibers(NamedTuple):
-    """The fibers' stacks and what else each has."""
+    """Addresses of what fibers need: words, but for the stacks."""
 
-    stacks: int  # address
+    stacks: int
     stack_size: int
-    pointers: np.ndarray  # of the stacks
-    mail: np.ndarray
-    mail_address: int
-    doing: np.ndarray
-    ready: np.ndarray
-    copies: np.ndarray
-    copy_counts: np.ndarray
-    copy_groups: np.ndarray
+    pointers: int  # of the stacks
+    mail: int
+    doing: int
+    ready: int  # those that can run
+    warps: int
+    copies: int
+    scratch: int
+    seed: int
+    result: int  # how a launch ended, which fiber is to blame, and in which block
 
 
 @njit
-def _random(seed, n):
+def _random(fibers, n):
     """A number below n."""
-    x = seed[0]
-    x ^= x << np.uint64(13)
-    x ^= x >> np.uint64(7)
-    x ^= x << np.uint64(17)
-    seed[0] = x
-    return np.int64((x >> np.uint64(33)) % np.uint64(n))
+    x = get(fibers.seed, 0)
+    x ^= x << 13
+    x ^= (x >> 7) & 0x1FFFFFFFFFFFFFF
+    x ^= x << 17
+    put(fibers.seed, 0, x)
+    return (x & 0x7FFFFFFFFFFFFFFF) % n
+
+
+@njit
+def _mail(fibers, f):
+    return fibers.mail + 8 * MAIL_WORDS * f
+
+
+@njit
+def _copies(fibers, f):
+    return fibers.copies + 8 * async_copies.THREAD_WORDS * f
+
+
+@njit
+def _end(fibers, status, f):
+    """Note how a launch ends, and whose fault it is."""
+    put(fibers.result, 0, status)
+    put(fibers.result, 1, f)
+    return status
 
 
 @njit
 def _begin(fibers, code, n):
     """Every fiber starts the kernel when it is first switched to."""
+    for w in range((n + 31) // 32):
+        lanes = min(32, n - 32 * w)
+        put(fibers.warps, WARP_WORDS * w + ALIVE, (np.int64(1) << lanes) - 1)
+        put(fibers.warps, WARP_WORDS * w + ARRIVED, 0)
     for f in range(n):
         top = fibers.stacks + (f + 1) * fibers.stack_size - 64
-        for word in range(6):
-            write_word(top + 8 * word, 0)
-        write_word(top + 48, code.start)
-        write_word(top + 56, 0)
-        fibers.pointers[f] = top
-        fibers.doing[f] = READY
-        fibers.ready[f] = f
-        fibers.copy_counts[f] = 0
-        fibers.copy_groups[f] = 0
+        fill(top, 0, 64)
+        put(top, 6, code.start)  # below it are the registers of the switch
+        put(fibers.pointers, f, top)
+        put(fibers.doing, f, READY)
+        put(fibers.ready, f, f)
+        async_copies.begin(_copies(fibers, f))
     fill(code.shared, 0xFF, code.shared_size)
 
 
@@ -97,232 +136,189 @@ def _shared_address(code, address):
 
 
 @njit
-def _bad(fibers, fiber, ranges, address, size, aligned, written):
+def _bad(fibers, code, f, address, size, aligned, written):
     """Whether an access is an error; the fiber's mail then tells of it."""
     if address & (aligned - 1) == 0:
-        for i in range(ranges.shape[0]):
-            if (
-                address >= ranges[i, 0]
-                and address + size <= ranges[i, 1]
-                and ranges[i, 2] >= written
-            ):
+        ranges = get(code.state, RANGES)
+        for i in range(get(code.state, RANGE_COUNT)):
+            row = ranges + 8 * RANGE_WORDS * i
+            if address >= get(row, 0) and address + size <= get(row, 1) and get(row, 2) >= written:
                 return False
-    row = fibers.mail[fiber]
-    row[SITE] = -1
-    row[FIRST] = address
-    row[FIRST + 1] = size
-    row[FIRST + 2] = aligned - 1
-    row[FIRST + 3] = written
+    mail = _mail(fibers, f)
+    put(mail, SITE, -1)
+    put(mail, FIRST, address)
+    put(mail, FIRST + 1, size)
+    put(mail, FIRST + 2, aligned - 1)
+    put(mail, FIRST + 3, written)
     return True
 
 
 @njit
-def _copy(fibers, code, f, ranges, row):
+def _copy(fibers, code, f, size, given):
     """Ask for an asynchronous copy: arguments are the target, the source, the bytes to read."""
-    target = _shared_address(code, fibers.mail[f, FIRST])
-    source = fibers.mail[f, FIRST + 1]
-    size = row[1]
-    read = fibers.mail[f, FIRST + 2] & _FULL if row[2] else size
-    read = min(read, size)
-    if _bad(fibers, f, ranges, target, size, size, 1):
-        return BAD_ACCESS
-    # Nothing is read if no bytes are, but the address has to be aligned.
-    if read > 0 and _bad(fibers, f, ranges, source, read, size, 0):
-        return BAD_ACCESS
-    asked = async_copies.ask(
-        fibers.copies, fibers.copy_counts, fibers.copy_groups, f, target, source, size, read
-    )
-    return DONE if asked else TOO_MANY
-
-
-@njit
-def _alone(fibers, code, f, ranges, row, alive):
-    """What needs no other thread."""
-    kind = row[0]
-    if kind == op.COPY:
-        return _copy(fibers, code, f, ranges, row)
-    if kind == op.COMMIT:
-        fibers.copy_groups[f] += 1
-    elif kind == op.WAIT:
-        async_copies.wait(fibers.copies, fibers.copy_counts, fibers.copy_groups, f, row[1])
-    elif kind == op.ACTIVE:
-        fibers.mail[f, ANSWER] = alive
+    mail = _mail(fibers, f)
+    target = _shared_address(code, get(mail, FIRST))
+    source = get(mail, FIRST + 1)
+    read = size
+    if given:
+        read = min(size, get(mail, FIRST + 2) & _FULL)
+    if _bad(fibers, code, f, target, size, size, 1):
+        return _end(fibers, BAD_ACCESS, f)
+    if read > 0 and _bad(fibers, code, f, source, read, size, 0):
+        return _end(fibers, BAD_ACCESS, f)
+    if not async_copies.ask(_copies(fibers, f), target, source, size, read):
+        return _end(fibers, TOO_MANY, f)
     return DONE
 
 
 @njit
-def _load_matrices(fibers, code, first, ranges, row):
-    count = row[1]
-    addresses = np.zeros(32, np.int64)
+def _load_matrices(fibers, code, first, count, transposed):
+    mail = _mail(fibers, first)
     for lane in range(8 * count):
-        address = _shared_address(code, fibers.mail[first + lane, FIRST])
-        if _bad(fibers, first + lane, ranges, address, 16, 16, 0):
-            return BAD_ACCESS, first + lane
-        addresses[lane] = address
-    tensor_core.load_matrices(fibers.mail, first, addresses, count, row[2])
-    return DONE, -1
+        address = _shared_address(code, warp.argument(mail, lane, 0))
+        if _bad(fibers, code, first + lane, address, 16, 16, 0):
+            return _end(fibers, BAD_ACCESS, first + lane)
+        put(fibers.scratch, lane, address)
+    tensor_core.load_matrices(mail, fibers.scratch, count, transposed)
+    return DONE
 
 
 @njit
-def _together(fibers, code, first, lanes, ranges, row):
+def _together(fibers, code, first, lanes, row):
     """Do what lanes have all come for."""
-    kind = row[0]
-    mail = fibers.mail
-    wrong = np.int64(-1)
+    kind = get(row, 0)
+    mail = _mail(fibers, first)
     if kind == op.SHUFFLE:
-        wrong = np.int64(warp.shuffle(mail, first, lanes, row[1]))
+        wrong = warp.shuffle(mail, lanes, get(row, 1))
+        if wrong >= 0:
+            return _end(fibers, NOT_TAKING_PART, first + wrong)
     elif kind == op.VOTE:
-        warp.vote(mail, first, lanes, row[1])
+        warp.vote(mail, lanes, get(row, 1))
     elif kind == op.MATCH:
-        warp.match(mail, first, lanes, row[1])
+        warp.match(mail, lanes, get(row, 1))
     elif kind == op.REDUX:
-        warp.reduce(mail, first, lanes, row[1], row[2])
-    elif kind == op.MMA:
+        warp.reduce(mail, lanes, get(row, 1), get(row, 2))
+    elif kind == op.MMA or kind == op.LDMATRIX:
         if lanes != _FULL:
-            return NOT_TAKING_PART, first
-        tensor_core.mma(mail, first, row[1], row[2], row[3], row[4], row[5])
-    elif kind == op.LDMATRIX:
-        if lanes != _FULL:
-            return NOT_TAKING_PART, first
-        return _load_matrices(fibers, code, first, ranges, row)
-    if wrong >= 0:
-        return NOT_TAKING_PART, first + wrong
-    return DONE, np.int64(-1)
+            return _end(fibers, NOT_TAKING_PART, first)
+        if kind == op.LDMATRIX:
+            return _load_matrices(fibers, code, first, get(row, 1), get(row, 2))
+        tensor_core.mma(
+            mail, fibers.scratch, get(row, 1), get(row, 2), get(row, 3), get(row, 4), get(row, 5)
+        )
+    return DONE
 
 
 @njit
-def _mask(fibers, f, row):
+def _row(fibers, code, f):
+    """The operation that a fiber asks for."""
+    return code.table + 8 * op.WIDTH * get(_mail(fibers, f), OPERATION)
+
+
+@njit
+def _mask(fibers, f, kind):
     """The lanes that an operation of a warp waits for."""
-    if row[0] == op.MMA or row[0] == op.LDMATRIX:
+    if kind == op.MMA or kind == op.LDMATRIX:
         return _FULL
-    return fibers.mail[f, FIRST] & _FULL
+    return get(_mail(fibers, f), FIRST) & _FULL
 
 
 @njit
-def _gather(fibers, code, first, alive, ranges, table, ready_count):
-    """Do every operation of a warp that all lanes in its mask have come for."""
-    seen = np.int64(0)
+def _complete(fibers, first, lanes, number, mask, kind):
+    """Whether all lanes have come for an operation."""
+    for lane in range(32):
+        if warp.has(lanes, lane):
+            f = first + lane
+            if (
+                get(fibers.doing, f) != IN_WARP
+                or get(_mail(fibers, f), OPERATION) != number
+                or _mask(fibers, f, kind) != mask
+            ):
+                return False
+    return True
+
+
+@njit
+def _gather(fibers, code, first, ready_count):
+    """Do every operation of a warp that all its lanes have come for: how many are ready then."""
+    state = fibers.warps + 8 * WARP_WORDS * (first // 32)
+    alive = get(state, ALIVE)
     for lane in range(32):
         f = first + lane
-        if not (alive >> lane) & 1 or (seen >> lane) & 1 or fibers.doing[f] != IN_WARP:
+        if not warp.has(alive, lane) or get(fibers.doing, f) != IN_WARP:
             continue
-        number = fibers.mail[f, OPERATION]
-        row = table[number]
-        mask = _mask(fibers, f, row)
-        if not (mask >> lane) & 1:
-            return NOT_IN_MASK, f, ready_count
+        row = _row(fibers, code, f)
+        mask = _mask(fibers, f, get(row, 0))
+        if not warp.has(mask, lane):
+            _end(fibers, NOT_IN_MASK, f)
+            return -1
         lanes = mask & alive
-        complete = True
-        for other in range(32):
-            if (lanes >> other) & 1:
-                o = first + other
-                if (
-                    fibers.doing[o] != IN_WARP
-                    or fibers.mail[o, OPERATION] != number
-                    or _mask(fibers, o, row) != mask
-                ):
-                    complete = False
-                    break
-        if not complete:
+        if not _complete(fibers, first, lanes, get(_mail(fibers, f), OPERATION), mask, get(row, 0)):
             continue
-        seen |= lanes
-        status, wrong = _together(fibers, code, first, lanes, ranges, row)
-        if status != DONE:
-            return status, wrong, ready_count
+        if _together(fibers, code, first, lanes, row) != DONE:
+            return -1
         for other in range(32):
-            if (lanes >> other) & 1:
-                fibers.doing[first + other] = READY
-                fibers.ready[ready_count] = first + other
+            if warp.has(lanes, other):
+                put(fibers.doing, first + other, READY)
+                put(fibers.ready, ready_count, first + other)
+                put(state, ARRIVED, get(state, ARRIVED) - 1)
                 ready_count += 1
-    return DONE, np.int64(-1), ready_count
+    return ready_count
 
 
 @njit
-def _barrier(fibers, n, row):
+def _barrier(fibers, n, reduction):
     """All threads have come to a barrier: let them go on with its answer."""
+    first = _mail(fibers, 0)
     true = 0
     for f in range(n):
-        true += fibers.mail[f, FIRST] & _FULL != 0
-    answer = (0, np.int64(true == n), np.int64(true > 0), true)[row[1]]
+        mail = _mail(fibers, f)
+        if get(mail, SITE) != get(first, SITE) or get(mail, OPERATION) != get(first, OPERATION):
+            return _end(fibers, BARRIERS_DIFFER, f)
+        if get(mail, FIRST) & _FULL:
+            true += 1
+    if reduction == 1:
+        true = np.int64(true == n)
+    elif reduction == 2:
+        true = np.int64(true > 0)
     for f in range(n):
-        fibers.mail[f, ANSWER] = answer
-        fibers.doing[f] = READY
-        fibers.ready[f] = f
+        put(_mail(fibers, f), ANSWER, true)
+        put(fibers.doing, f, READY)
+        put(fibers.ready, f, f)
+    return DONE
 
 
 @njit
-def _run_block(fibers, code, state, table, ranges, n, seed):
-    """Run a block to its end: how it ended, and which fiber is to blame."""
-    _begin(fibers, code, n)
-    warps = (n + 31) // 32
-    alive = np.zeros(warps, np.int64)
-    for f in range(n):
-        alive[f >> 5] |= np.int64(1) << (f & 31)
-    arrived = np.zeros(warps, np.int64)
-    ready_count = n
-    at_barrier = 0
-    state_address = code.state
-    while ready_count:
-        k = _random(seed, ready_count)
-        f = fibers.ready[k]
-        ready_count -= 1
-        fibers.ready[k] = fibers.ready[ready_count]
-        w = f >> 5
-        first = 32 * w
-        while True:
-            state[FIBER] = fibers.pointers[f]
-            state[MAIL] = fibers.mail_address + 8 * MAIL_WORDS * f
-            state[THREAD] = f
-            call(code.switch, state_address + 8 * SCHEDULER, state_address + 8 * FIBER)
-            fibers.pointers[f] = state[FIBER]
-            row = table[fibers.mail[f, OPERATION]]
-            kind = row[0]
-            if kind == op.COPY or kind == op.COMMIT or kind == op.WAIT or kind == op.ACTIVE:
-                status = _alone(fibers, code, f, ranges, row, alive[w])
-                if status != DONE:
-                    return status, f
-                continue
-            break
-        if kind == op.FAULT:
-            return BAD_ACCESS, f
-        if kind == op.YIELD:
-            fibers.ready[ready_count] = f
-            ready_count += 1
-        elif kind == op.BARRIER:
-            fibers.doing[f] = IN_BLOCK
-            at_barrier += 1
-            if at_barrier == n:
-                for other in range(n):
-                    if (
-                        fibers.mail[other, SITE] != fibers.mail[0, SITE]
-                        or fibers.mail[other, OPERATION] != fibers.mail[0, OPERATION]
-                    ):
-                        return BARRIERS_DIFFER, other
-                _barrier(fibers, n, row)
-                at_barrier = 0
-                ready_count = n
+def _switch(fibers, code, f):
+    """Run a fiber until it asks for something: the operation."""
+    put(code.state, FIBER, get(fibers.pointers, f))
+    put(code.state, MAIL, _mail(fibers, f))
+    put(code.state, THREAD, f)
+    call(code.switch, code.state + 8 * SCHEDULER, code.state + 8 * FIBER)
+    put(fibers.pointers, f, get(code.state, FIBER))
+    return _row(fibers, code, f)
+
+
+@njit
+def _run_fiber(fibers, code, f):
+    """Run a fiber until it needs others: the operation that it waits for, or 0."""
+    while True:
+        row = _switch(fibers, code, f)
+        kind = get(row, 0)
+        if kind == op.COPY:
+            if _copy(fibers, code, f, get(row, 1), get(row, 2)) != DONE:
+                return 0
+        elif kind == op.COMMIT:
+            async_copies.commit(_copies(fibers, f))
+        elif kind == op.WAIT:
+            async_copies.wait(_copies(fibers, f), get(row, 1))
+        elif kind == op.ACTIVE:
+            put(_mail(fibers, f), ANSWER, get(fibers.warps, WARP_WORDS * (f // 32) + ALIVE))
+        elif kind == op.FAULT:
+            _end(fibers, BAD_ACCESS, f)
+            return 0
         else:
-            if kind == op.EXIT:
-                fibers.doing[f] = EXITED
-                alive[w] &= ~(np.int64(1) << (f & 31))
-            else:
-                fibers.doing[f] = IN_WARP
-                arrived[w] += 1
-            # A warp with all lanes alive in an operation for all of them is the usual case.
-            if arrived[w]:
-                everybody = kind != op.EXIT and _mask(fibers, f, row) == _FULL
-                if not everybody or arrived[w] == _count(alive[w]):
-                    before = ready_count
-                    status, wrong, ready_count = _gather(
-                        fibers, code, first, alive[w], ranges, table, ready_count
-                    )
-                    if status != DONE:
-                        return status, wrong
-                    arrived[w] -= ready_count - before
-    for f in range(n):
-        if fibers.doing[f] != EXITED:
-            return STUCK, f
-    return DONE, -1
+            return row
 
 
 @njit
@@ -334,15 +330,73 @@ def _count(mask):
     return count
 
 
+@njit
+def _run_block(fibers, code, n):
+    """Run a block to its end."""
+    _begin(fibers, code, n)
+    ready_count = n
+    at_barrier = 0
+    yielded = 0
+    while ready_count:
+        k = _random(fibers, ready_count)
+        f = get(fibers.ready, k)
+        ready_count -= 1
+        put(fibers.ready, k, get(fibers.ready, ready_count))
+        row = _run_fiber(fibers, code, f)
+        if row == 0:
+            return
+        kind = get(row, 0)
+        if kind == op.YIELD:
+            put(fibers.ready, ready_count, f)
+            ready_count += 1
+            yielded += 1
+            if yielded == _PATIENCE:
+                _end(fibers, SPINNING, f)
+                return
+            continue
+        yielded = 0
+        if kind == op.BARRIER:
+            put(fibers.doing, f, IN_BLOCK)
+            at_barrier += 1
+            if at_barrier == n:
+                if _barrier(fibers, n, get(row, 1)) != DONE:
+                    return
+                at_barrier = 0
+                ready_count = n
+            continue
+        state = fibers.warps + 8 * WARP_WORDS * (f // 32)
+        whole = False
+        if kind == op.EXIT:
+            put(fibers.doing, f, EXITED)
+            put(state, ALIVE, get(state, ALIVE) & ~(np.int64(1) << (f & 31)))
+        else:
+            put(fibers.doing, f, IN_WARP)
+            put(state, ARRIVED, get(state, ARRIVED) + 1)
+            whole = _mask(fibers, f, kind) == _FULL
+        arrived = get(state, ARRIVED)
+        # What is for all lanes cannot be complete before all are there.
+        if arrived and (not whole or arrived == _count(get(state, ALIVE))):
+            ready_count = _gather(fibers, code, f - f % 32, ready_count)
+            if ready_count < 0:
+                return
+    for f in range(n):
+        if get(fibers.doing, f) != EXITED:
+            _end(fibers, STUCK, f)
+            return
+
+
 @cached
 @njit
-def run(fibers, code, state, table, ranges, n, blocks, grid, seed):
-    """Run blocks in this order: how that ended, which fiber is to blame, and in which block."""
-    for b in blocks:
-        state[BLOCK] = b % grid[0]
-        state[BLOCK + 1] = b // grid[0] % grid[1]
-        state[BLOCK + 2] = b // grid[0] // grid[1]
-        status, wrong = _run_block(fibers, code, state, table, ranges, n, seed)
-        if status != DONE:
-            return status, wrong, b
-    return DONE, -1, -1
+def run(fibers, code, blocks, count):
+    """Run blocks in this order; how that ends is in `fibers.result`."""
+    _end(fibers, DONE, -1)
+    x, y = get(code.state, BLOCKS), get(code.state, BLOCKS + 1)
+    for i in range(count):
+        b = get(blocks, i)
+        put(code.state, BLOCK, b % x)
+        put(code.state, BLOCK + 1, b // x % y)
+        put(code.state, BLOCK + 2, b // x // y)
+        put(fibers.result, 2, b)
+        _run_block(fibers, code, get(code.state, THREADS))
+        if get(fibers.result, 0) != DONE:
+            return

@@ -9,17 +9,23 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from cuda_emulator.machine import ANSWER, FIRST
 from cuda_emulator.raw import (
     bits_of_double,
     bits_of_float,
     double_of_bits,
     float_of_bits,
+    get,
+    read_double,
+    read_float,
     read_u16,
+    write_double,
+    write_float,
 )
+from cuda_emulator.warp import answer, argument
 
 _F16, _BF16, _TF32, _F64 = range(4)
 _UP = np.float32(2.0**112)
+SCRATCH_WORDS = 16 * 16 + 16 * 8  # for A and B
 
 
 @njit
@@ -40,60 +46,60 @@ def _number(word, kind, part):
 
 
 @njit
-def mma(mail, first, kind, m, k, in_a, in_b):
+def mma(mail, scratch, kind, m, k, in_a, in_b):
     """Arguments: registers of A, B and C. Answers: those of A B + C, summed in order of k."""
     if kind == _F64:
-        _mma_double(mail, first, m, k, in_a, in_b)
-        return -1
-    a = np.zeros((m, k), np.float32)
-    b = np.zeros((k, 8), np.float32)
+        _mma_double(mail, scratch, m, k, in_a, in_b)
+        return
+    a, b = scratch, scratch + 8 * 16 * 16
     parts = 1 if kind == _TF32 else 2
     for lane in range(32):
         g, t = lane >> 2, lane & 3
-        row = mail[first + lane]
         for r in range(in_a):
             for part in range(parts):
                 j = parts * t + part + 4 * parts * (r >> 1)
-                a[g + 8 * (r & 1), j] = _number(row[FIRST + r], kind, part)
+                x = _number(argument(mail, lane, r), kind, part)
+                write_float(a + 8 * ((g + 8 * (r & 1)) * k + j), x)
         for r in range(in_b):
             for part in range(parts):
                 i = parts * t + part + 4 * parts * r
-                b[i, g] = _number(row[FIRST + in_a + r], kind, part)
+                write_float(
+                    b + 8 * (i * 8 + g), _number(argument(mail, lane, in_a + r), kind, part)
+                )
     for lane in range(32):
         g, t = lane >> 2, lane & 3
-        row = mail[first + lane]
         for r in range(m // 4):
-            total = float_of_bits(row[FIRST + in_a + in_b + r])
+            total = float_of_bits(argument(mail, lane, in_a + in_b + r))
+            row, column = g + 8 * (r >> 1), 2 * t + (r & 1)
             for i in range(k):
-                total += a[g + 8 * (r >> 1), i] * b[i, 2 * t + (r & 1)]
-            row[ANSWER + r] = bits_of_float(total)
-    return -1
+                total += read_float(a + 8 * (row * k + i)) * read_float(b + 8 * (i * 8 + column))
+            answer(mail, lane, r, bits_of_float(total))
 
 
 @njit
-def _mma_double(mail, first, m, k, in_a, in_b):
-    a = np.zeros((m, k), np.float64)
-    b = np.zeros((k, 8), np.float64)
+def _mma_double(mail, scratch, m, k, in_a, in_b):
+    a, b = scratch, scratch + 8 * 16 * 16
     rows = m // 8
     for lane in range(32):
         g, t = lane >> 2, lane & 3
-        row = mail[first + lane]
         for r in range(in_a):
-            a[g + 8 * (r % rows), t + 4 * (r // rows)] = double_of_bits(row[FIRST + r])
+            row, column = g + 8 * (r % rows), t + 4 * (r // rows)
+            write_double(a + 8 * (row * k + column), double_of_bits(argument(mail, lane, r)))
         for r in range(in_b):
-            b[t + 4 * r, g] = double_of_bits(row[FIRST + in_a + r])
+            x = double_of_bits(argument(mail, lane, in_a + r))
+            write_double(b + 8 * ((t + 4 * r) * 8 + g), x)
     for lane in range(32):
         g, t = lane >> 2, lane & 3
-        row = mail[first + lane]
         for r in range(m // 4):
-            total = double_of_bits(row[FIRST + in_a + in_b + r])
+            total = double_of_bits(argument(mail, lane, in_a + in_b + r))
+            row, column = g + 8 * (r >> 1), 2 * t + (r & 1)
             for i in range(k):
-                total += a[g + 8 * (r >> 1), i] * b[i, 2 * t + (r & 1)]
-            row[ANSWER + r] = bits_of_double(total)
+                total += read_double(a + 8 * (row * k + i)) * read_double(b + 8 * (i * 8 + column))
+            answer(mail, lane, r, bits_of_double(total))
 
 
 @njit
-def load_matrices(mail, first, addresses, count, transposed):
+def load_matrices(mail, addresses, count, transposed):
     """Answers: a register of two 16-bit numbers per matrix; `addresses`: of the rows, by lane."""
     for lane in range(32):
         for i in range(count):
@@ -102,6 +108,6 @@ def load_matrices(mail, first, addresses, count, transposed):
                 row, column = lane >> 2, 2 * (lane & 3) + part
                 if transposed:
                     row, column = column, row
-                word |= np.int64(read_u16(addresses[8 * i + row] + 2 * column)) << (16 * part)
-            mail[first + lane, ANSWER + i] = word
-    return -1
+                at = get(addresses, 8 * i + row) + 2 * column
+                word |= np.int64(read_u16(at)) << (16 * part)
+            answer(mail, lane, i, word)

@@ -1,7 +1,7 @@
 """What the lanes of a warp do together: shuffles, votes, matches, reductions.
 
-Each function gets the mail of all fibers, the first fiber of the warp, and the lanes that take
-part, as a mask. It returns the lane that did something wrong, or -1.
+Each function gets the mail of the first fiber of the warp, and the lanes that take part, as a
+mask. Mail is read and written by word (`cuda_emulator.machine`).
 """
 
 from __future__ import annotations
@@ -9,50 +9,67 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from cuda_emulator.machine import ANSWER, FIRST
+from cuda_emulator.machine import ANSWER, FIRST, MAIL_WORDS
+from cuda_emulator.raw import get, put
 
 _ALL = np.int64(0xFFFFFFFF)
 
 
 @njit
-def shuffle(mail, first, lanes, mode):
-    """Arguments: mask, value, lane or distance, clamp. Answers: value, whether it was in range."""
+def argument(mail, lane, i):
+    """Argument i of a lane."""
+    return get(mail, lane * MAIL_WORDS + FIRST + i)
+
+
+@njit
+def answer(mail, lane, i, value):
+    """Give a lane its result i."""
+    put(mail, lane * MAIL_WORDS + ANSWER + i, value)
+
+
+@njit
+def has(lanes, lane):
+    """Whether a lane is in a mask."""
+    return (lanes >> lane) & 1 != 0
+
+
+@njit
+def shuffle(mail, lanes, mode):
+    """Arguments: mask, value, lane or distance, clamp. Answers: value, whether it was in range.
+
+    Returns a lane that wants the value of one that does not take part; -1: there is none.
+    """
     for lane in range(32):
-        if not (lanes >> lane) & 1:
+        if not has(lanes, lane):
             continue
-        value = mail[first + lane, FIRST + 1]
-        b = mail[first + lane, FIRST + 2] & 31
-        c = mail[first + lane, FIRST + 3]
+        b = argument(mail, lane, 2) & 31
+        c = argument(mail, lane, 3)
         segment = (c >> 8) & 31
-        highest = (lane & segment) | (c & 31 & ~segment)
-        lowest = lane & segment
+        last = (lane & segment) | (c & 31 & ~segment)
         if mode == 0:
-            source = lowest | (b & ~segment)
-            within = source <= highest
+            source = (lane & segment) | (b & ~segment)
         elif mode == 1:
             source = lane - b
-            within = source >= highest
         elif mode == 2:
             source = lane + b
-            within = source <= highest
         else:
             source = lane ^ b
-            within = source <= highest
-        if within:
-            if not (lanes >> source) & 1:
-                return lane
-            value = mail[first + source, FIRST + 1]
-        mail[first + lane, ANSWER] = value
-        mail[first + lane, ANSWER + 1] = np.int64(within)
+        within = source >= last if mode == 1 else source <= last
+        if not within:
+            source = lane
+        if not has(lanes, source):
+            return lane
+        answer(mail, lane, 0, argument(mail, source, 1))
+        answer(mail, lane, 1, np.int64(within))
     return -1
 
 
 @njit
-def vote(mail, first, lanes, mode):
+def vote(mail, lanes, mode):
     """Arguments: mask, predicate. Answers: ballot, whether all, any, or all the same."""
     ballot = np.int64(0)
     for lane in range(32):
-        if (lanes >> lane) & 1 and mail[first + lane, FIRST + 1] & 1:
+        if has(lanes, lane) and argument(mail, lane, 1) & 1:
             ballot |= np.int64(1) << lane
     if mode == 0:
         result = ballot == lanes
@@ -61,40 +78,36 @@ def vote(mail, first, lanes, mode):
     else:
         result = ballot == 0 or ballot == lanes
     for lane in range(32):
-        if (lanes >> lane) & 1:
-            mail[first + lane, ANSWER] = ballot
-            mail[first + lane, ANSWER + 1] = np.int64(result)
-    return -1
+        if has(lanes, lane):
+            answer(mail, lane, 0, ballot)
+            answer(mail, lane, 1, np.int64(result))
 
 
 @njit
-def match(mail, first, lanes, mode):
+def match(mail, lanes, mode):
     """Arguments: mask, value. Answers: the lanes with the same value (or all lanes, or none)."""
     for lane in range(32):
-        if not (lanes >> lane) & 1:
+        if not has(lanes, lane):
             continue
         same = np.int64(0)
         for other in range(32):
-            if (lanes >> other) & 1 and (
-                mail[first + other, FIRST + 1] == mail[first + lane, FIRST + 1]
-            ):
+            if has(lanes, other) and argument(mail, other, 1) == argument(mail, lane, 1):
                 same |= np.int64(1) << other
         if mode == 1 and same != lanes:
             same = np.int64(0)
-        mail[first + lane, ANSWER] = same
-        mail[first + lane, ANSWER + 1] = np.int64(same != 0)
-    return -1
+        answer(mail, lane, 0, same)
+        answer(mail, lane, 1, np.int64(same != 0))
 
 
 @njit
-def reduce(mail, first, lanes, operation, signed):
+def reduce(mail, lanes, operation, signed):
     """Arguments: mask, value of 32 bits. Answer: the values of all lanes, combined."""
     result = np.int64(0)
     begun = False
     for lane in range(32):
-        if not (lanes >> lane) & 1:
+        if not has(lanes, lane):
             continue
-        value = mail[first + lane, FIRST + 1] & _ALL
+        value = argument(mail, lane, 1) & _ALL
         if signed and value >> 31:
             value -= np.int64(1) << 32
         if not begun:
@@ -113,6 +126,5 @@ def reduce(mail, first, lanes, operation, signed):
             result ^= value
         begun = True
     for lane in range(32):
-        if (lanes >> lane) & 1:
-            mail[first + lane, ANSWER] = result & _ALL
-    return -1
+        if has(lanes, lane):
+            answer(mail, lane, 0, result & _ALL)
