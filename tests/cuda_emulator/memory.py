@@ -117,7 +117,7 @@ class _Access(NamedTuple):
     what: str
 
 
-_VALUE = re.compile(r"(%|@|getelementptr|inttoptr|addrspacecast|null|poison|undef).*$")
+_VALUE = re.compile(r"(%|@|\b(?:getelementptr|inttoptr|addrspacecast|null|poison|undef)\b).*$")
 _COPIES = re.compile(r"call void @llvm\.(memcpy|memmove|memset)\.[\w.]+\((.*)\)")
 
 
