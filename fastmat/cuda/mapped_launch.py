@@ -86,10 +86,12 @@ def _plan(make, how, axes, shape, strides, dtypes, alignments, masked, multiproc
         run = run_of(groups.n, whole, sizes, where)
         shape = shape_of(groups.count, groups.n, run, multiprocessors=multiprocessors, **arguments)
     reading = mask_reading(alignments[-2], mask, shape.run) if masked else NO_MASK
-    build = functools.partial(_kernel, make, how, dtypes, shape, reading, groups.axes)
+    alike = shape._replace(splits=1)
+    build = functools.partial(_kernel, make, how, dtypes, alike, reading, groups.axes)
     part = states = 0
     if groups.n <= shape.step:
         kernels = (build("held"),)
+        shape = alike
     elif shape.splits == 1:
         kernels = (build("long"),)
     else:

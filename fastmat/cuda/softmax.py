@@ -9,7 +9,7 @@ from numba import cuda, types
 from numba.cuda import libdevice
 
 from fastmat.cuda.mapped import Program
-from fastmat.cuda.reductions import log_sums, plus
+from fastmat.cuda.reductions import larger, log_sums, plus
 
 _NUMBERS = {"float32": types.float32, "float64": types.float64}
 
@@ -27,19 +27,23 @@ def program(op, number):
 
 
 @functools.cache
-def exponentials(number, held, stored):
+def exponentials(number, held, stored, nan=False):
     """A device function (a, b) -> (largest, sum of exponentials of what is less by how much).
 
-    The exponentials are left in `a` if they are to be `stored`.
+    The exponentials are left in `a` if they are to be `stored`. With `nan` the largest is NaN
+    where there is one.
     """
     lowest, zero = number(-math.inf), number(0)
-    top = libdevice.fmaxf if number is types.float32 else libdevice.fmax
+    if nan:
+        top = larger
+    else:  # passes over NaN, which the sum then is
+        top = libdevice.fmaxf if number is types.float32 else libdevice.fmax
 
     @cuda.jit(device=True, forceinline=True)
     def summary(a, b):
         most = a[0]
         for k in range(1, held):
-            most = top(most, a[k])  # passes over NaN, which the sum then is
+            most = top(most, a[k])
         base = zero if most == lowest else most
         total = zero
         for k in range(held):

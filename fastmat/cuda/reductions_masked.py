@@ -1,0 +1,426 @@
+"""Reductions as programs for the kernels of `reduced`."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from numba import cuda, types
+
+from fastmat.cuda.elements import element
+from fastmat.cuda.reduced import Reduction
+from fastmat.cuda.reductions import larger, log_sums, merged_moments, plus, smaller
+from fastmat.cuda.rows import place
+from fastmat.cuda.softmax import exponentials, no_exponentials
+
+_NOWHERE = 2**63 - 1  # the place of no number
+_NEEDED = types.int32
+
+
+@functools.cache
+def program(op: str, dtype: str) -> Reduction:
+    """What a reduction of numbers of a dtype computes."""
+    make = {
+        "count": _count,
+        "logsumexp": _logsumexp,
+        "sum": _sum,
+        "mean": _mean,
+        "var": functools.partial(_spread, root=False),
+        "std": functools.partial(_spread, root=True),
+        "min": functools.partial(_extreme, largest=False),
+        "max": functools.partial(_extreme, largest=True),
+        "argmin": functools.partial(_place, largest=False),
+        "argmax": functools.partial(_place, largest=True),
+    }[op]
+    return make(dtype)
+
+
+def _floating(dtype):
+    """The type that floats are computed with; float64 for integers."""
+    kind = element(dtype).number
+    return kind if dtype.startswith(("float", "bfloat", "complex")) else types.float64
+
+
+def _identity(*state):
+    """A device function () -> the state of nothing."""
+    if len(state) == 1:
+        (one,) = state
+
+        @cuda.jit(device=True, forceinline=True)
+        def identity():
+            return one
+
+    elif len(state) == 2:
+        first, second = state
+
+        @cuda.jit(device=True, forceinline=True)
+        def identity():
+            return first, second
+
+    else:
+        first, second, third = state
+
+        @cuda.jit(device=True, forceinline=True)
+        def identity():
+            return first, second, third
+
+    return identity
+
+
+@cuda.jit(device=True, forceinline=True)
+def _plus_pair(a, b):
+    return a[0] + b[0], a[1] + b[1]
+
+
+@cuda.jit(device=True, forceinline=True)
+def _plus_triple(a, b):
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+def _tree(number, held):
+    """A device function: the sum of a local array of numbers, which it changes."""
+
+    @cuda.jit(device=True, forceinline=True)
+    def total(a):
+        found = a[0]
+        for k in range(1, held):
+            found += a[k]
+        return found
+
+    return total
+
+
+def _count(dtype):
+    number = types.int64
+
+    def summary(held, width, run):
+        total = _tree(number, held)
+
+        @cuda.jit(device=True, forceinline=True)
+        def count(a, here, first, thread):
+            return total(a)
+
+        return count
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, repeated, unused, given):
+        return state * repeated, True
+
+    return Reduction(
+        f"count {dtype}", number, 0, 1, _identity(number(0)), summary, plus, finish, "int64"
+    )
+
+
+def _logsumexp(dtype):
+    number = _floating(dtype)
+    infinite, lowest = number(math.inf), number(-math.inf)
+
+    def summary(held, width, run):
+        of = exponentials(number, held, False, True)
+
+        @cuda.jit(device=True, forceinline=True)
+        def summarize(a, here, first, thread):
+            return of(a, a)
+
+        return summarize
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, unused, too, given):
+        most = state[0]
+        if most == infinite or most == lowest:
+            return most, True
+        return most + math.log(state[1]), True
+
+    return Reduction(
+        f"logsumexp {dtype}", number, -math.inf, 2, no_exponentials(number), summary,
+        log_sums(number), finish,
+    )  # fmt: skip
+
+
+def _sum(dtype):
+    if dtype.startswith("complex"):
+        return _complex_sum(dtype)
+    number = types.uint64 if dtype.startswith("uint") else types.int64
+    if "float" in dtype:
+        number = element(dtype).number
+
+    def summary(held, width, run):
+        total = _tree(number, held)
+
+        @cuda.jit(device=True, forceinline=True)
+        def add_up(a, here, first, thread):
+            return total(a)
+
+        return add_up
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, start, unused, given):
+        return state + start, True
+
+    return Reduction(
+        f"sum {dtype}", number, 0, 1, _identity(number(0)), summary, plus, finish, number.name
+    )
+
+
+def _complex_sum(dtype):
+    number = element(dtype).number
+    part = number.underlying_float
+    zero = part(0)
+
+    def summary(held, width, run):
+        @cuda.jit(device=True, forceinline=True)
+        def add_up(a, here, first, thread):
+            real, imaginary = a[0].real, a[0].imag
+            for k in range(1, held):
+                real += a[k].real
+                imaginary += a[k].imag
+            return real, imaginary
+
+        return add_up
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, start, imaginary, given):
+        return complex(state[0] + start, state[1] + imaginary), True
+
+    return Reduction(
+        f"sum {dtype}", number, 0, 2, _identity(zero, zero), summary, _plus_pair, finish, part.name
+    )
+
+
+def _mean(dtype):
+    if dtype.startswith("complex"):
+        return _complex_mean(dtype)
+    floating = _floating(dtype)
+    number = floating if "float" in dtype or dtype.endswith("64") else types.int64
+
+    def summary(held, width, run):
+        total = _tree(number, held)
+
+        @cuda.jit(device=True, forceinline=True)
+        def add_up(a, here, first, thread):
+            count = types.int32(0)
+            for k in range(held):
+                count += here[k]
+            return total(a), types.int64(count)
+
+        return add_up
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, unused, too, given):
+        return floating(state[0]) / floating(state[1]), True
+
+    return Reduction(
+        f"mean {dtype}", number, 0, 2, _identity(number(0), types.int64(0)), summary,
+        _plus_pair, finish,
+    )  # fmt: skip
+
+
+def _complex_mean(dtype):
+    number = element(dtype).number
+    part = number.underlying_float
+    zero = part(0)
+
+    def summary(held, width, run):
+        @cuda.jit(device=True, forceinline=True)
+        def add_up(a, here, first, thread):
+            real, imaginary = zero, zero
+            count = types.int32(0)
+            for k in range(held):
+                real += a[k].real
+                imaginary += a[k].imag
+                count += here[k]
+            return real, imaginary, types.int64(count)
+
+        return add_up
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, unused, too, given):
+        count = part(state[2])
+        return complex(state[0] / count, state[1] / count), True
+
+    return Reduction(
+        f"mean {dtype}", number, 0, 3, _identity(zero, zero, types.int64(0)), summary,
+        _plus_triple, finish,
+    )  # fmt: skip
+
+
+def _deviation(number, root):
+    """The `finish` of variance and standard deviation."""
+    zero = number(0)
+
+    @cuda.jit(device=True, forceinline=True)
+    def spread(count, total, correction):
+        left = number(count) - correction
+        found = total / (left if left > zero else zero)
+        if root:
+            found = math.sqrt(found)
+        return found if count > 0 else number(math.nan)
+
+    return spread
+
+
+def _spread(dtype, root):
+    if dtype.startswith("complex"):
+        return _complex_spread(dtype, root)
+    number = _floating(dtype)
+    zero = number(0)
+    spread = _deviation(number, root)
+
+    def summary(held, width, run):
+        total = _tree(number, held)
+
+        @cuda.jit(device=True, forceinline=True)
+        def measure(a, here, first, thread):
+            count = types.int32(0)
+            for k in range(held):
+                count += here[k]
+            mean = total(a) / number(max(count, types.int32(1)))
+            squares = zero
+            for k in range(held):
+                apart = a[k] - mean if here[k] else zero
+                squares += apart * apart
+            return types.int64(count), mean, squares
+
+        return measure
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, correction, unused, given):
+        return spread(state[0], state[2], correction), True
+
+    return Reduction(
+        f"{'std' if root else 'var'} {dtype}", number, 0, 3,
+        _identity(types.int64(0), zero, zero), summary, merged_moments(number), finish,
+        number.name,
+    )  # fmt: skip
+
+
+def _complex_spread(dtype, root):
+    number = element(dtype).number
+    part = number.underlying_float
+    zero = part(0)
+    spread = _deviation(part, root)
+
+    def summary(held, width, run):
+        @cuda.jit(device=True, forceinline=True)
+        def measure(a, here, first, thread):
+            count = types.int32(0)
+            real, imaginary = zero, zero
+            for k in range(held):
+                count += here[k]
+                real += a[k].real
+                imaginary += a[k].imag
+            real /= part(max(count, types.int32(1)))
+            imaginary /= part(max(count, types.int32(1)))
+            squares = zero
+            for k in range(held):
+                if here[k]:
+                    squares += (a[k].real - real) ** 2 + (a[k].imag - imaginary) ** 2
+            return types.int64(count), real, imaginary, squares
+
+        return measure
+
+    @cuda.jit(device=True, forceinline=True)
+    def identity():
+        return types.int64(0), zero, zero, zero
+
+    @cuda.jit(device=True, forceinline=True)
+    def combine(a, b):
+        count = a[0] + b[0]
+        share = zero if b[0] == 0 else part(b[0]) / part(count)
+        real, imaginary = b[1] - a[1], b[2] - a[2]
+        apart = (real * real + imaginary * imaginary) * share * part(a[0])
+        return count, a[1] + real * share, a[2] + imaginary * share, a[3] + b[3] + apart
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, correction, unused, given):
+        return spread(state[0], state[3], correction), True
+
+    return Reduction(
+        f"{'std' if root else 'var'} {dtype}", number, 0, 4, identity, summary, combine, finish,
+        part.name,
+    )  # fmt: skip
+
+
+def _ordered(dtype, largest):
+    """The type in which numbers are compared, of 32 or 64 bits, and the last of its numbers."""
+    if "float" in dtype:
+        return element(dtype).number, -math.inf if largest else math.inf
+    bits = 64 if dtype.endswith("64") else 32
+    if dtype.startswith("uint"):
+        return (types.uint64 if bits == 64 else types.uint32), 0 if largest else 2**bits - 1
+    number = types.int64 if bits == 64 else types.int32
+    return number, -(2 ** (bits - 1)) if largest else 2 ** (bits - 1) - 1
+
+
+def _extreme(dtype, largest):
+    number, last = _ordered(dtype, largest)
+    better = larger if largest else smaller
+    worst = number(last)
+
+    def summary(held, width, run):
+        @cuda.jit(device=True, forceinline=True)
+        def extreme(a, here, first, thread):
+            found, value = types.int32(here[0]), a[0]
+            for k in range(1, held):
+                value = better(value, a[k])
+                found |= here[k]
+            return value, types.int32(found)
+
+        return extreme
+
+    @cuda.jit(device=True, forceinline=True)
+    def combine(a, b):
+        return better(a[0], b[0]), a[1] | b[1]
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, start, unused, given):
+        value, found = state
+        if not given:
+            return value, found != 0
+        if start != start or not found:
+            return start, True
+        return better(value, start), True
+
+    return Reduction(
+        f"{'max' if largest else 'min'} {dtype}", number, last, 2,
+        _identity(worst, types.int32(0)), summary, combine, finish, number.name,
+    )  # fmt: skip
+
+
+def _place(dtype, largest):
+    number, last = _ordered(dtype, largest)
+    worst, nowhere = number(last), types.int64(_NOWHERE)
+
+    @cuda.jit(device=True, forceinline=True)
+    def beats(v, w):
+        if largest:
+            return v > w or (v != v and w == w)
+        return v < w or (v != v and w == w)
+
+    def summary(held, width, run):
+        @cuda.jit(device=True, forceinline=True)
+        def first_extreme(a, here, first, thread):
+            value, at = worst, types.int32(-1)
+            for k in range(held):
+                if here[k] and (at < 0 or beats(a[k], value)):
+                    value, at = a[k], types.int32(place(thread, k, width, run))
+            return value, first + at if at >= 0 else nowhere
+
+        return first_extreme
+
+    @cuda.jit(device=True, forceinline=True)
+    def combine(a, b):
+        if beats(a[0], b[0]):
+            return a
+        if beats(b[0], a[0]):
+            return b
+        return a[0], min(a[1], b[1])
+
+    @cuda.jit(device=True, forceinline=True)
+    def finish(state, unused, too, given):
+        return state[1], state[1] != nowhere
+
+    return Reduction(
+        f"{'argmax' if largest else 'argmin'} {dtype}", number, last, 2,
+        _identity(worst, nowhere), summary, combine, finish, "int64",
+    )  # fmt: skip
