@@ -28,7 +28,7 @@ PARAMETERS = "parameters"  # the sums are the gradients by bias and weight
 
 @functools.cache
 def _through_shared(shape: Shape):
-    G, T = shape.groups, shape.threads  # noqa: N806
+    G, T = shape.groups, shape.threads
 
     @cuda.jit(device=True, forceinline=True)
     def reduce(first, second, count, g, lane, firsts, seconds, counts):
@@ -63,10 +63,10 @@ def sums(
     """
     e = element(dtype)
     p = element(parameters or dtype)
-    number, stored, widen, to_number = e.number, e.stored, e.widen, p.widen
+    number, widen, to_number = e.number, e.widen, p.widen
     weighted = parameters is not None
     reduce, place = _through_shared(shape), place_of(depth)
-    G, T, U, across = shape.groups, shape.threads, AT_ONCE // 2, shape.across  # noqa: N806
+    G, T, U, across = shape.groups, shape.threads, AT_ONCE // 2, shape.across
     block = G * T
     zero, one = np.dtype(number.name).type(0), np.dtype(number.name).type(1)
 
@@ -176,7 +176,7 @@ def finish(dtype: str, kind: str, written: str) -> Kernel:
     number = getattr(types, dtype)
     e = element(written)
     narrow, target = e.narrow, e.number
-    G, T = shape.groups, shape.threads  # noqa: N806
+    G, T = shape.groups, shape.threads
     block = G * T
     zero = np.dtype(dtype).type(0)
     parameters, centred, scaled = kind == PARAMETERS, kind == CENTERED, kind == SCALED
@@ -257,7 +257,7 @@ def write(variant: Gradient, depth: int) -> Kernel:
     parameter = element(variant.parameters or variant.dtype)
     number, stored, widen, narrow = e.number, e.stored, e.widen, e.narrow
     to_number = parameter.widen
-    V, masked = variant.run, variant.masked  # noqa: N806
+    V, masked = variant.run, variant.masked
     weighted, kind = variant.parameters is not None, variant.kind
     varying, weights_vary = variant.varying, variant.weights_vary
     place = coordinates(depth)
@@ -289,15 +289,15 @@ def write(variant: Gradient, depth: int) -> Kernel:
         index = types.uint32(cuda.blockIdx.x * block + cuda.threadIdx.x)
         if index >= size:
             return
-        i, j, k, l = place(index, b, c, d, b_factor, b_shift, c_factor, c_shift, d_factor, d_shift)
-        l *= V
+        i, j, k, m = place(index, b, c, d, b_factor, b_shift, c_factor, c_shift, d_factor, d_shift)
+        m *= V
         raw = cuda.local.array(V, stored)
         raw_g = cuda.local.array(V, stored)
-        load_run(raw, 0, x, i * x_a + j * x_b + k * x_c + l * x_d, V)
-        load_run(raw_g, 0, cotangent, i * g_a + j * g_b + k * g_c + l * g_d, V)
-        stat = i * high_a + j * high_b + k * high_c + l * high_d
-        place_of_weight = i * weight_a + j * weight_b + k * weight_c + l * weight_d
-        place_of_mask = i * mask_a + j * mask_b + k * mask_c + l * mask_d
+        load_run(raw, 0, x, i * x_a + j * x_b + k * x_c + m * x_d, V)
+        load_run(raw_g, 0, cotangent, i * g_a + j * g_b + k * g_c + m * g_d, V)
+        stat = i * high_a + j * high_b + k * high_c + m * high_d
+        place_of_weight = i * weight_a + j * weight_b + k * weight_c + m * weight_d
+        place_of_mask = i * mask_a + j * mask_b + k * mask_c + m * mask_d
         center = rest = moved = along = zero
         w = zero
         for v in range(V):
@@ -329,7 +329,7 @@ def write(variant: Gradient, depth: int) -> Kernel:
             if masked and not mask[place_of_mask + v * mask_d]:
                 result = zero
             raw[v] = narrow(result)
-        store_run(y, i * y_a + j * y_b + k * y_c + l * y_d, raw, 0, V)
+        store_run(y, i * y_a + j * y_b + k * y_c + m * y_d, raw, 0, V)
 
     arguments = (
         e.pointer, e.pointer, "uint8*", parameter.pointer, *[f"{number.name}*"] * 5, e.pointer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 # Threads of a row, by the accesses of a row that they can make: (accesses, threads). Up to a
@@ -71,7 +72,7 @@ def pieces_for(groups: int, count: int, shape: Shape) -> tuple[int, int]:
     tiles = max(-(-groups // shape.groups), 1)
     step = shape.threads * AT_ONCE
     wanted = min(max(-(-_BLOCKS // tiles), 1), _MOST_PIECES, max(count // (2 * step), 1))
-    length = max(-(-(-(-count // wanted)) // step) * step, step)
+    length = max(math.ceil(count / (wanted * step)) * step, step)
     return max(-(-count // length), 1), length
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +35,7 @@ class Variant(NamedTuple):
     statistics: bool = False
     activation: Any = None
     run: int = 1  # numbers of an access
+    norm: bool = False  # divide by the Euclidean norm, or eps if that is larger
 
 
 class RowsKernel(Kernel):
@@ -59,12 +59,12 @@ def _norm(variant: Variant, rows: Rows) -> RowsKernel:
     p = element(variant.parameters or variant.dtype)
     number, stored, widen, narrow = e.number, e.stored, e.widen, e.narrow
     stored_parameter, to_number = p.stored, p.widen
-    T, K, V = rows.threads, rows.runs, variant.run  # noqa: N806
-    R, N = rows.rows, K * V  # noqa: N806
-    P = min(V, p.run)  # noqa: N806
+    T, K, V = rows.threads, rows.runs, variant.run
+    R, N = rows.rows, K * V
+    P = min(V, p.run)
     centred, place, residual = variant.centred, variant.place, variant.residual
     weighted, biased, kept = variant.weight, variant.bias, variant.statistics
-    mapped = variant.activation is not None
+    mapped, by_norm = variant.activation is not None, variant.norm
     activation = activation_of(variant.activation, number)
     sum_one, sum_two = row_sum(number, T), row_sums(number, T)
     kind = np.dtype(number.name).type
@@ -83,7 +83,7 @@ def _norm(variant: Variant, rows: Rows) -> RowsKernel:
         n,
         step,
         y_step,
-        share,  # 1 / n
+        share,  # 1 / n; 1 for a norm
         eps,
         period,  # of rows, BY_ROW and BY_RUN
         length,  # of a run
@@ -166,7 +166,11 @@ def _norm(variant: Variant, rows: Rows) -> RowsKernel:
             for m in range(N):
                 squares += v[m] * v[m]
             variance = sum_one(squares, words) * share
-        factor = one / math.sqrt(variance + eps)
+        if by_norm:
+            norm = math.sqrt(variance)
+            factor = one / (eps if norm < eps else norm)
+        else:
+            factor = one / math.sqrt(variance + eps)
         if kept and lane == 0 and inside:
             if rest != rest:
                 rest = zero

@@ -75,7 +75,7 @@ def merging(dtype: str, kind: str) -> Any:
 def _through_shared(dtype: str, kind: str, shape: Shape) -> Any:
     """A device function: the state of each group of the block, to its first thread."""
     merge = merging(dtype, kind)
-    G, T = shape.groups, shape.threads  # noqa: N806
+    G, T = shape.groups, shape.threads
 
     @cuda.jit(device=True, forceinline=True)
     def reduce(high, low, spread, count, g, lane, highs, lows, spreads, counts):
@@ -110,7 +110,7 @@ def measure(dtype: str, kind: str, masked: bool, depth: int, shape: Shape) -> Ke
     number, stored, widen = e.number, e.stored, e.widen
     merge = merging(number.name, kind)
     reduce, place = _through_shared(number.name, kind, shape), place_of(depth)
-    G, T, U, across = shape.groups, shape.threads, AT_ONCE, shape.across  # noqa: N806
+    G, T, U, across = shape.groups, shape.threads, AT_ONCE, shape.across
     block = G * T
     zero, one = np.dtype(number.name).type(0), np.dtype(number.name).type(1)
     moments, largest, magnitudes = kind == MOMENTS, kind == LARGEST, kind == MAGNITUDES
@@ -235,7 +235,7 @@ def finish(dtype: str, kind: str, rule: str, kept: bool) -> Kernel:
     merge = merging(dtype, kind)
     reduce = _through_shared(dtype, kind, shape)
     number = getattr(types, dtype)
-    G, T = shape.groups, shape.threads  # noqa: N806
+    G, T = shape.groups, shape.threads
     block = G * T
     zero, one = np.dtype(dtype).type(0), np.dtype(dtype).type(1)
     mean_spread, root, deviation = rule == MEAN_SPREAD, rule == ROOT_NORM, rule == DEVIATION

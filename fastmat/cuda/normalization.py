@@ -63,7 +63,7 @@ def apply(variant: Map, depth: int) -> Kernel:
     parameter = element(variant.parameters or variant.dtype)
     number, stored, widen, narrow = e.number, e.stored, e.widen, e.narrow
     to_number = parameter.widen
-    V = variant.run  # noqa: N806
+    V = variant.run
     weighted, biased, masked = variant.weight, variant.bias, variant.masked
     varying, weights_vary = variant.varying, variant.weights_vary
     mapped = variant.activation is not None
@@ -93,14 +93,14 @@ def apply(variant: Map, depth: int) -> Kernel:
         index = types.uint32(cuda.blockIdx.x * block + cuda.threadIdx.x)
         if index >= size:
             return
-        i, j, k, l = place(index, b, c, d, b_factor, b_shift, c_factor, c_shift, d_factor, d_shift)
-        l *= V
+        i, j, k, m = place(index, b, c, d, b_factor, b_shift, c_factor, c_shift, d_factor, d_shift)
+        m *= V
         raw = cuda.local.array(V, stored)
-        at = i * x_a + j * x_b + k * x_c + l * x_d
+        at = i * x_a + j * x_b + k * x_c + m * x_d
         load_run(raw, 0, x, at, V)
-        stat = i * high_a + j * high_b + k * high_c + l * high_d
-        place_of_weight = i * weight_a + j * weight_b + k * weight_c + l * weight_d
-        place_of_mask = i * mask_a + j * mask_b + k * mask_c + l * mask_d
+        stat = i * high_a + j * high_b + k * high_c + m * high_d
+        place_of_weight = i * weight_a + j * weight_b + k * weight_c + m * weight_d
+        place_of_mask = i * mask_a + j * mask_b + k * mask_c + m * mask_d
         center = high[stat]
         rest = low[stat]
         scale = factor[stat]
@@ -129,7 +129,7 @@ def apply(variant: Map, depth: int) -> Kernel:
             if masked and not mask[place_of_mask + v * mask_d]:
                 result = zero
             raw[v] = narrow(result)
-        store_run(y, i * y_a + j * y_b + k * y_c + l * y_d, raw, 0, V)
+        store_run(y, i * y_a + j * y_b + k * y_c + m * y_d, raw, 0, V)
 
     arguments = (
         e.pointer, "uint8*", *[parameter.pointer] * 2, *[f"{number.name}*"] * 3, e.pointer,

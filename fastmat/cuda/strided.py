@@ -69,13 +69,13 @@ def cast(source: str, target: str) -> Kernel:
         if j >= size:
             return
         rest = j // d
-        l = j - rest * d
+        q = j - rest * d
         m = rest // c
         k = rest - m * c
         n = m // b
         i = m - n * b
-        value = x[n * x_a + i * x_b + k * x_c + l * x_d]
-        at = n * y_a + i * y_b + k * y_c + l * y_d
+        value = x[n * x_a + i * x_b + k * x_c + q * x_d]
+        at = n * y_a + i * y_b + k * y_c + q * y_d
         if moved:
             y[at] = value
         else:
@@ -105,14 +105,14 @@ def add(dtype: str) -> Kernel:
         if j >= size:
             return
         rest = j // d
-        l = j - rest * d
+        q = j - rest * d
         m = rest // c
         k = rest - m * c
         n = m // b
         i = m - n * b
-        first = widen(x[n * x_a + i * x_b + k * x_c + l * x_d])
-        second = widen(more[n * more_a + i * more_b + k * more_c + l * more_d])
-        y[n * y_a + i * y_b + k * y_c + l * y_d] = narrow(first + second)
+        first = widen(x[n * x_a + i * x_b + k * x_c + q * x_d])
+        second = widen(more[n * more_a + i * more_b + k * more_c + q * more_d])
+        y[n * y_a + i * y_b + k * y_c + q * y_d] = narrow(first + second)
 
     arguments = (*[e.pointer] * 3, *["int64"] * 16)
     return Kernel(add_items, arguments, name=f"add_items {dtype}", threads=256)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmat.core.devices import also_on_gpu
 from fastmat.cpu.kinds import (
     CENTERED,
     GIVEN,
@@ -45,6 +46,7 @@ from fastmat.ops.statistics import (
 )
 
 
+@also_on_gpu
 def layer_norm_vjp(
     cotangent: Any,
     x: Any,
@@ -106,6 +108,7 @@ def layer_norm_vjp(
     return _last_axes_vjp(CENTERED, *arrays, normalized_shape, weight, axis, mask, out)
 
 
+@also_on_gpu
 def rms_norm_vjp(
     cotangent: Any,
     x: Any,
@@ -175,6 +178,7 @@ def _last_axes_vjp(
     return delivered_gradients(target, out, x, weight, lengths, found)
 
 
+@also_on_gpu
 def group_norm_vjp(
     cotangent: Any,
     x: Any,
@@ -237,6 +241,7 @@ def group_norm_vjp(
     return delivered_gradients(target, out, x, weight, (channels,), found)
 
 
+@also_on_gpu
 def instance_norm_vjp(
     cotangent: Any,
     x: Any,
@@ -292,6 +297,7 @@ def instance_norm_vjp(
     return delivered_gradients(target, out, x, weight, (channels,), found)
 
 
+@also_on_gpu
 def batch_norm_vjp(
     cotangent: Any,
     x: Any,
@@ -349,6 +355,7 @@ def batch_norm_vjp(
     return delivered_gradients(target, out, x, weight, shape, found)
 
 
+@also_on_gpu
 def normalize_vjp(
     cotangent: Any, x: Any, ord: Any = 2, axis: Any = -1, eps: float = 1e-12, *, out: Any = None
 ) -> Any:

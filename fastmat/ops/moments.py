@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmat.core.arrays import Array, like
+from fastmat.core.devices import also_on_gpu
 from fastmat.cpu.kinds import MOMENTS
 from fastmat.ops.groups import normalized_axes
 from fastmat.ops.statistics import (
@@ -30,6 +31,7 @@ class Moments(NamedTuple):
     variance: Any
 
 
+@also_on_gpu
 def moments(
     x: Any, axis: Any = None, *, correction: float = 0, mask: Any = None, keepdims: bool = False
 ) -> Any:
@@ -97,6 +99,7 @@ def moments(
     return Moments(like(mean, x), like(variance, x))
 
 
+@also_on_gpu
 def standardize(x: Any, axis: Any = None, *, correction: float = 0, out: Any = None) -> Any:
     """Subtract the mean and divide by the standard deviation.
 

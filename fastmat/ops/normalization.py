@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array
+from fastmat.core.devices import also_on_gpu
 from fastmat.cpu.kinds import (
     LARGEST,
     MAGNITUDES,
@@ -43,6 +44,7 @@ from fastmat.ops.statistics import (
 )
 
 
+@also_on_gpu
 def group_norm(
     x: Any,
     num_groups: int,
@@ -116,6 +118,7 @@ def group_norm(
     return Normalized(result, mean.reshape(shape), rstd.reshape(shape))
 
 
+@also_on_gpu
 def instance_norm(
     x: Any,
     running_mean: Any = None,
@@ -196,6 +199,7 @@ def instance_norm(
     return Normalized(result, mean.reshape(shape), rstd.reshape(shape)) if return_stats else result
 
 
+@also_on_gpu
 def batch_norm(
     x: Any,
     running_mean: Any = None,
@@ -310,6 +314,7 @@ def _masked_batch_norm(
     return Normalized(result, mean, rstd) if return_stats else result
 
 
+@also_on_gpu
 def normalize(x: Any, ord: Any = 2, axis: Any = -1, eps: float = 1e-12, *, out: Any = None) -> Any:
     """Divide by the norm along an axis, as `torch.nn.functional.normalize`.
 

@@ -212,7 +212,7 @@ def update(
         old[...] = np.where(where, moved, old).astype(old.dtype)
 
 
-def last_axes(array: Array, normalized_shape: Any, axis: Any) -> Axes:
+def last_axes(array: Any, normalized_shape: Any, axis: Any) -> Axes:
     """The axes that either of two arguments names."""
     if (normalized_shape is None) == (axis is None):
         raise TypeError("either normalized_shape or axis must be given, and not both")
@@ -263,7 +263,7 @@ def parameter(array: Array, axes: Axes, given: Any, name: str, lengths: Axes) ->
     return np.ascontiguousarray(native(found), compute).reshape(shape)
 
 
-def channels_of(array: Array) -> int:
+def channels_of(array: Any) -> int:
     """How many channels an array has."""
     if array.ndim < 2:
         raise ValueError(f"x has shape {array.shape}; it must have (N, C, *spatial)")

@@ -24,7 +24,7 @@ from fastmat.ops.on_gpu.statistics import (
     overlap,
     parameters_for,
 )
-from fastmat.ops.on_gpu.strided import added_to, copied, grouped
+from fastmat.ops.on_gpu.strided import added_to, grouped
 from fastmat.ops.statistics import number
 
 EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
@@ -101,7 +101,7 @@ def _last_axes_norm(
     w, b = parameters
     same_device(x=array, weight=w, bias=b, mask=kept, residual=added)
     target = Target(for_result, array, (w, b, kept, added))
-    if residual is not None:
+    if added is not None:
         total = Target(for_sum, array, (w, b, kept), (added,))
         if overlap(target.view, total.view):
             target.view = empty(array.shape, array.dtype, array)[1]
@@ -111,13 +111,14 @@ def _last_axes_norm(
         (mean, mean_view), (rstd, rstd_view) = (empty(shape, "float64", array) for _ in range(2))
         statistics = mean_view, rstd_view
     views = parameters, target.view, None if total is None else total.view
-    how = centred, eps, activation, statistics
+    how: tuple[Any, ...] = (centred, eps, activation, statistics)
     if kept is not None or not by_rows(array, axes, added, *views, *how):
         source = array
         if added is not None:
+            assert total is not None
             source = added_to(array, added, total.view)
         by_groups(source, axes, kept, parameters, target.view, *how)
-    if residual is None:
+    if total is None:
         result = target.delivered()
         return Normalized(result, mean, rstd) if return_stats else result
     found = target.delivered(), total.delivered()
@@ -151,7 +152,7 @@ def by_rows(
     if found is None or x.size == 0:
         return False
     count, n, step, y_step = found
-    if added is not None and not (added.contiguous and total.contiguous and step == n):
+    if added is not None and total is not None and not (added.contiguous and total.contiguous and step == n):
         return False
     weight, bias = parameters
     given = weight if weight is not None else bias
@@ -206,6 +207,7 @@ def normalize_rows(
     eps: float,
     period: int = 1,
     length: int = 1,
+    share: float | None = None,
 ) -> bool:
     """Launch the kernel for contiguous rows, if they fit."""
     kernel = rows.norm(variant, n, count)
@@ -214,7 +216,17 @@ def normalize_rows(
     x = views[0]
     assert x is not None
     pointers = [0 if v is None else v.pointer for v in views]
-    arguments = (*pointers, count, n, step, y_step, 1 / n, eps, period, length)
+    arguments = (
+        *pointers,
+        count,
+        n,
+        step,
+        y_step,
+        1 / n if share is None else share,
+        eps,
+        period,
+        length,
+    )
     kernel(-(-count // kernel.rows), arguments, stream_of(x), x.device)
     return True
 

@@ -6,14 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from fastmat.cuda import moments as kernels
 from fastmat.cuda import normalization
 from fastmat.cuda.arrays import View, c_strides, empty, stream_of, target, view
-from fastmat.cuda.launch_norms import MAP_BLOCK, pieces_for, shape_for
+from fastmat.cuda.launch_norms import GROUP_BLOCK, MAP_BLOCK, pieces_for, shape_for
 from fastmat.cuda.moments import PLANES, finish, measure
-from fastmat.ops.on_gpu.strided import Strides, copied, grouped, mapped
+from fastmat.cuda.statistics import given as given_kernel
+from fastmat.ops.on_gpu.strided import copied, grouped, mapped
 
 Axes = tuple[int, ...]
+Strides = tuple[int, ...]
 REAL = ("float16", "bfloat16", "float32", "float64")
 _COMPLEX = ("complex64", "complex128")
 
@@ -114,11 +115,13 @@ def groups_of(shape: Axes, axes: Axes) -> int:
 class Measured:
     """What was measured of groups: center in two parts, factor and count, and the spread."""
 
-    def __init__(self, planes: View, spread: View, groups: int) -> None:
-        self.planes, self.spread, self.groups = planes, spread, groups
+    def __init__(self, planes: View, spread: View, groups: int, center: View | None = None) -> None:
+        self.planes, self.spread, self.groups, self.center = planes, spread, groups, center
 
     def plane(self, which: int) -> int:
         """The address of a plane."""
+        if which == 0 and self.center is not None:
+            return self.center.pointer
         return self.planes.pointer + which * self.groups * self.planes.itemsize
 
 
@@ -140,9 +143,9 @@ def measured(
     mask_pointer = 0 if mask is None else mask.pointer
     pieces, partial = 0, result
     for part in grouped(x.shape, axes, x.strides, own, mask_strides) if x.size else ():
-        shape = shape_for(part.count, part.across)
+        shape = shape_for(part.numbers, part.across)
         if not pieces:
-            pieces, length = pieces_for(part.groups, part.count, shape)
+            pieces, length = pieces_for(part.groups, part.numbers, shape)
             partial = empty((PLANES, pieces, groups), number, x)[1]
         kernel = measure(x.dtype, kind, mask is not None, part.depth, shape)
         at = part.offsets
@@ -150,17 +153,17 @@ def measured(
         arguments = (
             x.pointer + at[0] * x.itemsize, mask_pointer + at[2],
             partial.pointer + at[1] * partial.itemsize,
-            part.groups, groups, pieces, length, part.count, i, r, q, *part.strides[1][:2],
+            part.groups, groups, pieces, length, part.numbers, i, r, q, *part.strides[1][:2],
             *part.strides[0], *part.strides[2],
         )  # fmt: skip
         kernel(-(-part.groups // shape.groups) * pieces, arguments, stream, device)
     if groups:
         mean, rstd = (0, 0) if statistics is None else (s.pointer for s in statistics)
-        kernel = finish(number, kind, rule, statistics is not None)
-        arguments = (
+        finishing = finish(number, kind, rule, statistics is not None)
+        finished = (
             partial.pointer, result.pointer, spread.pointer, mean, rstd, groups, pieces, eps
         )  # fmt: skip
-        kernel(-(-groups // kernels.GROUP_BLOCK.groups), arguments, stream, device)
+        finishing(-(-groups // GROUP_BLOCK.groups), finished, stream, device)
     return Measured(result, spread, groups)
 
 
@@ -250,3 +253,37 @@ class Target:
         if self.view is not self.final:
             copied(self.view, self.view.dtype, self.final)
         return self.array
+
+
+def as_pairs(x: View) -> View:
+    """Complex numbers as pairs of real ones, along a last axis."""
+    part = "float64" if x.dtype == "complex128" else "float32"
+    strides = (*(2 * s for s in x.strides), 1)
+    return x._replace(shape=(*x.shape, 2), strides=strides, dtype=part)
+
+
+def split_statistics(
+    mean: View | None, second: View, like: View, eps: float = 0.0, variance: bool = False
+) -> tuple[Measured, tuple[Any, View], tuple[Any, View]]:
+    """Statistics that are given, as kernels read them, and mean and rstd in float64.
+
+    `second` is rstd, or the variance: only then are the results in float64 made.
+    """
+    if mean is not None and mean.dtype != second.dtype:
+        mean, second = copied(mean, "float64"), copied(second, "float64")
+    if mean is not None and not mean.contiguous:
+        mean = copied(mean, mean.dtype)
+    if not second.contiguous:
+        second = copied(second, second.dtype)
+    groups, number = second.size, number_of(like.dtype)
+    planes = empty((3, groups), number, like)[1]
+    shape = second.shape if variance else (0,)
+    outputs = empty(shape, "float64", like), empty(shape, "float64", like)
+    if groups:
+        kernel = given_kernel(number, second.dtype, variance, mean is not None)
+        arguments = (
+            0 if mean is None else mean.pointer, second.pointer, planes.pointer,
+            outputs[0][1].pointer, outputs[1][1].pointer, groups, 1, 1, eps,
+        )  # fmt: skip
+        kernel(-(-groups // kernel.threads), arguments, stream_of(like), like.device)
+    return Measured(planes, planes, groups), *outputs

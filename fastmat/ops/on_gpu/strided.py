@@ -23,10 +23,11 @@ class Groups(NamedTuple):
 
     @property
     def groups(self) -> int:
+        """How many groups there are."""
         return self.lengths[0] * self.lengths[1]
 
     @property
-    def count(self) -> int:
+    def numbers(self) -> int:
         """Numbers of a group."""
         return math.prod(self.lengths[2:])
 
@@ -42,7 +43,7 @@ class Groups(NamedTuple):
         outer, reduced = self.strides[0][1], self.strides[0][4]
         if self.lengths[1] < 8 or outer == 0:
             return False
-        return abs(outer) < abs(reduced) or self.count == 1
+        return abs(outer) < abs(reduced) or self.numbers == 1
 
 
 def grouped(shape: Sequence[int], axes: Sequence[int], *strides: Strides) -> Iterator[Groups]:
