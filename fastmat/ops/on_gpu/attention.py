@@ -63,16 +63,7 @@ def scaled_dot_product_attention(
             *five, of_logs = planes
             kernel(
                 (-(-m // rows) * outer * heads, max(1, -(-width // columns))),
-                (
-                    *itertools.chain(*five),
-                    of_logs[0],
-                    m,
-                    n,
-                    full[0].shape[-1],
-                    width,
-                    heads,
-                    factor,
-                ),
+                (*itertools.chain(*five), of_logs[0], *sizes, heads, factor),
                 stream,
                 device,
             )
