@@ -29,6 +29,10 @@ class Tile(NamedTuple):
         """Of a block."""
         return self.rows // self.warp_rows * (self.columns // self.warp_columns) * 32
 
+    def shared(self, itemsize: int) -> int:
+        """Bytes of shared memory."""
+        return self.stages * (self.rows + self.columns) * self.depth * itemsize
+
 
 class Layout(NamedTuple):
     """How the tile of one operand lies in shared memory: lines of chunks of 16 bytes.
@@ -194,8 +198,9 @@ def unrolled(step, count: int):
 def fragment_writer(out: str, rows: int, columns: int, sixteen: bool, pairs: bool):
     """``write(c, at, stride, top, left, sums)``: the sums of `rows` x `columns` times 8 x 8.
 
-    `sixteen`: a fragment has 16 rows, else 8. `at` is where the thread's first number goes in `c`; `top` rows and `left` columns of it exist
-    from there on. `pairs`: two numbers are written by one access.
+    `sixteen`: a fragment has 16 rows, else 8. `at` is where the thread's first number goes in
+    `c`; `top` rows and `left` columns of it exist from there on. `pairs`: two numbers are written
+    by one access.
     """
     narrow, store = element(out).narrow, store_pair(out)
     COLUMNS, PAIRS = columns, pairs
