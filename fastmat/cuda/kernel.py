@@ -57,6 +57,8 @@ class Kernel:
         How many blocks a multiprocessor must be able to hold: limits the registers.
     shared
         Bytes of dynamic shared memory.
+    specific
+        Whether its instructions are those of one compute capability only ("sm_90a").
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Kernel:
         threads: int,
         blocks: int = 1,
         shared: int = 0,
+        specific: bool = False,
     ) -> None:
         self.function = function
         self.arguments = tuple(arguments)
@@ -75,6 +78,7 @@ class Kernel:
         self.threads = threads
         self.blocks = blocks
         self.shared = shared
+        self.specific = specific
         self.numba_types = tuple(numba_type(a) for a in arguments)
         self.format = "@" + "".join("Q" if a.endswith("*") else _FORMATS[a] for a in arguments)
         self.loaded: dict[int, driver.Loaded] = {}  # by device
@@ -90,6 +94,8 @@ class Kernel:
 
     def ptx(self, capability: tuple[int, int] | tuple[int, int, str]) -> str:
         """The assembly for a compute capability, from the disk if it is there."""
+        if self.specific:
+            capability = (*capability[:2], "a")
         path = None if self.name is None else _kept(self, capability)
         if path is not None and path.exists():
             return path.read_text(encoding="ascii")

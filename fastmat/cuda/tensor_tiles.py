@@ -46,24 +46,25 @@ class Layout(NamedTuple):
     lines: int
     chunks: int
     per_chunk: int
+    blocked: bool = False  # all lines of the first 8 chunks come before those of the next 8
 
     @property
     def line_bytes(self) -> int:
         """From one line to the next."""
-        return self.chunks * 16
+        return 128 if self.blocked else self.chunks * 16
 
     @property
     def size(self) -> int:
         """Bytes of the tile."""
-        return self.lines * self.line_bytes
+        return self.lines * self.chunks * 16
 
 
-def layout(along_k: bool, across: int, depth: int, itemsize: int) -> Layout:
+def layout(along_k: bool, across: int, depth: int, itemsize: int, blocked: bool = False) -> Layout:
     """The layout of a tile of `across` rows or columns."""
     per_chunk = 16 // itemsize
     if along_k:
-        return Layout(True, across, depth // per_chunk, per_chunk)
-    return Layout(False, depth, across // per_chunk, per_chunk)
+        return Layout(True, across, depth // per_chunk, per_chunk, blocked)
+    return Layout(False, depth, across // per_chunk, per_chunk, blocked)
 
 
 @functools.cache
@@ -114,6 +115,20 @@ def filler(tile: Layout, threads: int, paired: bool, width: int):
     assert TURNS * threads == tile.lines * tile.chunks
     assert PER_TURN * tile.chunks == threads
 
+    if tile.blocked:
+        BLOCK = np.uint32(tile.lines * 128)
+
+        @cuda.jit(device=True, forceinline=True)
+        def place_of(line, chunk):
+            within = (chunk & np.uint32(7)) ^ permutation(line)
+            return (chunk >> np.uint32(3)) * BLOCK + line * LINE + (within << np.uint32(4))
+
+    else:
+
+        @cuda.jit(device=True, forceinline=True)
+        def place_of(line, chunk):
+            return line * LINE + ((chunk ^ permutation(line)) << np.uint32(4))
+
     @cuda.jit(device=True, forceinline=True)
     def fill(to, source, first, stride, lines, items, full, thread):
         chunk = thread % CHUNKS
@@ -123,7 +138,7 @@ def filler(tile: Layout, threads: int, paired: bool, width: int):
         if full:
             for turn in range(TURNS):
                 row = np.uint32(line + np.uint32(turn * PER_TURN))
-                place = np.uint32(to + row * LINE + ((chunk ^ permutation(row)) << np.uint32(4)))
+                place = np.uint32(to + place_of(row, chunk))
                 for piece in range(PIECES):
                     copy(place + np.uint32(piece) * WIDTH, source, at + piece * PER_PIECE)
                 at += step
@@ -131,7 +146,7 @@ def filler(tile: Layout, threads: int, paired: bool, width: int):
             left = np.int32(np.int32(items) - np.int32(chunk * np.uint32(PER_CHUNK)))
             for turn in range(TURNS):
                 row = np.uint32(line + np.uint32(turn * PER_TURN))
-                place = np.uint32(to + row * LINE + ((chunk ^ permutation(row)) << np.uint32(4)))
+                place = np.uint32(to + place_of(row, chunk))
                 here = left if np.int32(row) < np.int32(lines) else np.int32(0)
                 for piece in range(PIECES):
                     count = np.int32(here - np.int32(piece * PER_PIECE))
