@@ -60,6 +60,8 @@ class Kernel:
     fuse
         Whether a product that is added to something may be rounded with the sum, once. False
         where the bits have to be those of a CPU.
+    specific
+        Whether its instructions are those of one compute capability only ("sm_90a").
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Kernel:
         blocks: int = 1,
         shared: int = 0,
         fuse: bool = True,
+        specific: bool = False,
     ) -> None:
         self.function = function
         self.arguments = tuple(arguments)
@@ -80,6 +83,7 @@ class Kernel:
         self.blocks = blocks
         self.shared = shared
         self.fuse = fuse
+        self.specific = specific
         self.numba_types = tuple(numba_type(a) for a in arguments)
         self.format = "@" + "".join("Q" if a.endswith("*") else _FORMATS[a] for a in arguments)
         self.loaded: dict[int, driver.Loaded] = {}  # by device
@@ -95,6 +99,8 @@ class Kernel:
 
     def ptx(self, capability: tuple[int, int] | tuple[int, int, str]) -> str:
         """The assembly for a compute capability, from the disk if it is there."""
+        if self.specific:
+            capability = (*capability[:2], "a")
         path = None if self.name is None else _kept(self, capability)
         if path is not None and path.exists():
             return path.read_text(encoding="ascii")

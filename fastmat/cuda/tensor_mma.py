@@ -216,5 +216,5 @@ def kernel(
         name=f"mma {instruction} {out} {layouts} {tuple(tile)} {width} {pairs}",
         threads=threads,
         blocks=tile.blocks,
-        shared=tile.stages * (A.size + B.size),
+        shared=tile.shared(itemsize),
     )

@@ -29,6 +29,10 @@ class Tile(NamedTuple):
         """Of a block."""
         return self.rows // self.warp_rows * (self.columns // self.warp_columns) * 32
 
+    def shared(self, itemsize: int) -> int:
+        """Bytes of shared memory."""
+        return self.stages * (self.rows + self.columns) * self.depth * itemsize
+
 
 class Layout(NamedTuple):
     """How the tile of one operand lies in shared memory: lines of chunks of 16 bytes.
@@ -42,24 +46,25 @@ class Layout(NamedTuple):
     lines: int
     chunks: int
     per_chunk: int
+    blocked: bool = False  # all lines of the first 8 chunks come before those of the next 8
 
     @property
     def line_bytes(self) -> int:
         """From one line to the next."""
-        return self.chunks * 16
+        return 128 if self.blocked else self.chunks * 16
 
     @property
     def size(self) -> int:
         """Bytes of the tile."""
-        return self.lines * self.line_bytes
+        return self.lines * self.chunks * 16
 
 
-def layout(along_k: bool, across: int, depth: int, itemsize: int) -> Layout:
+def layout(along_k: bool, across: int, depth: int, itemsize: int, blocked: bool = False) -> Layout:
     """The layout of a tile of `across` rows or columns."""
     per_chunk = 16 // itemsize
     if along_k:
-        return Layout(True, across, depth // per_chunk, per_chunk)
-    return Layout(False, depth, across // per_chunk, per_chunk)
+        return Layout(True, across, depth // per_chunk, per_chunk, blocked)
+    return Layout(False, depth, across // per_chunk, per_chunk, blocked)
 
 
 @functools.cache
@@ -110,6 +115,20 @@ def filler(tile: Layout, threads: int, paired: bool, width: int):
     assert TURNS * threads == tile.lines * tile.chunks
     assert PER_TURN * tile.chunks == threads
 
+    if tile.blocked:
+        BLOCK = np.uint32(tile.lines * 128)
+
+        @cuda.jit(device=True, forceinline=True)
+        def place_of(line, chunk):
+            within = (chunk & np.uint32(7)) ^ permutation(line)
+            return (chunk >> np.uint32(3)) * BLOCK + line * LINE + (within << np.uint32(4))
+
+    else:
+
+        @cuda.jit(device=True, forceinline=True)
+        def place_of(line, chunk):
+            return line * LINE + ((chunk ^ permutation(line)) << np.uint32(4))
+
     @cuda.jit(device=True, forceinline=True)
     def fill(to, source, first, stride, lines, items, full, thread):
         chunk = thread % CHUNKS
@@ -119,7 +138,7 @@ def filler(tile: Layout, threads: int, paired: bool, width: int):
         if full:
             for turn in range(TURNS):
                 row = np.uint32(line + np.uint32(turn * PER_TURN))
-                place = np.uint32(to + row * LINE + ((chunk ^ permutation(row)) << np.uint32(4)))
+                place = np.uint32(to + place_of(row, chunk))
                 for piece in range(PIECES):
                     copy(place + np.uint32(piece) * WIDTH, source, at + piece * PER_PIECE)
                 at += step
@@ -127,7 +146,7 @@ def filler(tile: Layout, threads: int, paired: bool, width: int):
             left = np.int32(np.int32(items) - np.int32(chunk * np.uint32(PER_CHUNK)))
             for turn in range(TURNS):
                 row = np.uint32(line + np.uint32(turn * PER_TURN))
-                place = np.uint32(to + row * LINE + ((chunk ^ permutation(row)) << np.uint32(4)))
+                place = np.uint32(to + place_of(row, chunk))
                 here = left if np.int32(row) < np.int32(lines) else np.int32(0)
                 for piece in range(PIECES):
                     count = np.int32(here - np.int32(piece * PER_PIECE))
@@ -194,8 +213,9 @@ def unrolled(step, count: int):
 def fragment_writer(out: str, rows: int, columns: int, sixteen: bool, pairs: bool):
     """``write(c, at, stride, top, left, sums)``: the sums of `rows` x `columns` times 8 x 8.
 
-    `sixteen`: a fragment has 16 rows, else 8. `at` is where the thread's first number goes in `c`; `top` rows and `left` columns of it exist
-    from there on. `pairs`: two numbers are written by one access.
+    `sixteen`: a fragment has 16 rows, else 8. `at` is where the thread's first number goes in
+    `c`; `top` rows and `left` columns of it exist from there on. `pairs`: two numbers are written
+    by one access.
     """
     narrow, store = element(out).narrow, store_pair(out)
     COLUMNS, PAIRS = columns, pairs

@@ -1,0 +1,77 @@
+"""Geometry of products on tensor cores, as data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastmat.cuda.tensor_tiles import Tile
+
+
+class Choice(NamedTuple):
+    """A tile, and what of a multiprocessor's rate it reaches where there are enough of them."""
+
+    tile: Tile
+    rate: float
+
+
+_HALVES = (
+    Choice(Tile(128, 256, 32, 64, 64, 4), 1.0),
+    Choice(Tile(256, 128, 32, 64, 64, 4), 1.0),
+    Choice(Tile(128, 128, 64, 64, 64, 3, 8, 2), 0.9),
+    Choice(Tile(128, 128, 32, 64, 64, 3, 8, 2), 0.85),
+    Choice(Tile(128, 64, 64, 64, 32, 4, 8, 2), 0.7),
+    Choice(Tile(64, 64, 64, 32, 32, 4, 8, 2), 0.5),
+    Choice(Tile(64, 64, 32, 32, 32, 4, 8, 2), 0.45),
+)
+_SINGLES = (
+    Choice(Tile(128, 128, 32, 64, 32, 4), 1.0),
+    Choice(Tile(128, 128, 16, 64, 32, 4), 0.9),
+    Choice(Tile(64, 64, 32, 32, 32, 4, 8, 2), 0.6),
+    Choice(Tile(64, 64, 16, 32, 32, 4, 8, 2), 0.5),
+)
+_DOUBLES = (
+    Choice(Tile(128, 128, 16, 64, 32, 4), 1.0),
+    Choice(Tile(128, 64, 16, 32, 32, 4), 0.9),
+    Choice(Tile(64, 64, 16, 32, 32, 3, 8, 2), 0.8),
+)
+TILES = {"float16": _HALVES, "bfloat16": _HALVES, "float32": _SINGLES, "float64": _DOUBLES}
+
+# The instruction for float64, by compute capability; elsewhere the general cores are as fast.
+DOUBLES = {(8, 0): "float64", (9, 0): "float64 k4", (10, 0): "float64 k4"}
+
+OLDEST = (8, 0)  # compute capability
+SPLIT_DEPTH = 512  # items along k that a part has at least
+MOST_PARTS = 16
+PARTS_RATE = 0.95  # what of the rate is left when sums are split
+
+
+def choose(
+    choices: tuple[Choice, ...],
+    m: int,
+    n: int,
+    k: int,
+    items: int,
+    itemsize: int,
+    multiprocessors: int,
+    shared_limit: int,
+) -> tuple[Tile, int]:
+    """The tile with which a product is computed soonest, and in how many parts of k."""
+    best: tuple[float, Tile, int] | None = None
+    for tile, rate in choices:
+        if tile.shared(itemsize) * tile.blocks > shared_limit + 1024 * tile.blocks:
+            if tile.shared(itemsize) > shared_limit:
+                continue
+            rate *= 0.8  # fewer blocks at the same time
+        blocks = -(-m // tile.rows) * -(-n // tile.columns) * items
+        places = multiprocessors * tile.blocks
+        parts = 1
+        if blocks * 2 <= places:
+            parts = max(1, min(places // blocks, k // SPLIT_DEPTH, MOST_PARTS))
+        waves = -(-blocks * parts // places)
+        time = waves * tile.blocks * tile.rows * tile.columns * (k / parts + 2 * tile.depth) / rate
+        if parts > 1:
+            time /= PARTS_RATE
+        if best is None or time < best[0]:
+            best = time, tile, parts
+    assert best is not None
+    return best[1:]
