@@ -313,7 +313,8 @@ def _complex_spread(dtype, root):
             squares = zero
             for k in range(held):
                 if here[k]:
-                    squares += (a[k].real - real) ** 2 + (a[k].imag - imaginary) ** 2
+                    x, y = a[k].real - real, a[k].imag - imaginary
+                    squares += x * x + y * y
             return types.int64(count), real, imaginary, squares
 
         return measure
