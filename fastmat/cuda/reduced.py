@@ -229,4 +229,5 @@ def zero_kernel() -> Kernel:
 
 def _kernel(function, arguments, program, dtypes, shape, how, axes):
     name = f"{program.name} {program.number} {dtypes} {shape} {how} {axes}"
-    return Kernel(function, arguments, name=name, threads=shape.threads)
+    blocks = shape.blocks if program.number.bitwidth == 32 else 1
+    return Kernel(function, arguments, name=name, threads=shape.threads, blocks=blocks)

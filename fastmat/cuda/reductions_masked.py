@@ -14,7 +14,6 @@ from fastmat.cuda.rows import place
 from fastmat.cuda.softmax import exponentials, no_exponentials
 
 _NOWHERE = 2**63 - 1  # the place of no number
-_NEEDED = types.int32
 
 
 @functools.cache
@@ -200,7 +199,7 @@ def _mean(dtype):
         def add_up(a, here, first, thread):
             count = types.int32(0)
             for k in range(held):
-                count += here[k]
+                count += types.int32(1) if here[k] else types.int32(0)
             return total(a), types.int64(count)
 
         return add_up
@@ -228,7 +227,7 @@ def _complex_mean(dtype):
             for k in range(held):
                 real += a[k].real
                 imaginary += a[k].imag
-                count += here[k]
+                count += types.int32(1) if here[k] else types.int32(0)
             return real, imaginary, types.int64(count)
 
         return add_up
@@ -273,7 +272,7 @@ def _spread(dtype, root):
         def measure(a, here, first, thread):
             count = types.int32(0)
             for k in range(held):
-                count += here[k]
+                count += types.int32(1) if here[k] else types.int32(0)
             mean = total(a) / number(max(count, types.int32(1)))
             squares = zero
             for k in range(held):
@@ -306,7 +305,7 @@ def _complex_spread(dtype, root):
             count = types.int32(0)
             real, imaginary = zero, zero
             for k in range(held):
-                count += here[k]
+                count += types.int32(1) if here[k] else types.int32(0)
                 real += a[k].real
                 imaginary += a[k].imag
             real /= part(max(count, types.int32(1)))
@@ -314,7 +313,8 @@ def _complex_spread(dtype, root):
             squares = zero
             for k in range(held):
                 if here[k]:
-                    squares += (a[k].real - real) ** 2 + (a[k].imag - imaginary) ** 2
+                    x, y = a[k].real - real, a[k].imag - imaginary
+                    squares += x * x + y * y
             return types.int64(count), real, imaginary, squares
 
         return measure

@@ -279,6 +279,13 @@ def reader(dtype, number):
     widen = kind.widen
     if number is None or kind.number is number:
         return widen
+    if dtype == "bool":
+
+        @cuda.jit(device=True, forceinline=True)
+        def truth(x):
+            return number(1) if x != 0 else number(0)
+
+        return truth
 
     @cuda.jit(device=True, forceinline=True)
     def convert(x):

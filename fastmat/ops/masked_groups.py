@@ -264,3 +264,15 @@ def _complex(real: Array, imaginary: Array) -> Array:
     both = np.empty(real.shape, np.complex128)
     both.real, both.imag = real, imaginary
     return both
+
+
+def scalar(initial: Any, dtype: DType) -> Array:
+    """What a reduction starts with, in this dtype."""
+    number = np.asarray(initial)
+    if number.shape or number.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+        raise TypeError(f"initial is {initial!r}; it must be a number as x has them")
+    if dtype.kind in "iu" and number.dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if not limits.min <= int(number) <= limits.max:
+            raise ValueError(f"initial is {initial!r}; it must fit into {dtype}")
+    return number.astype(dtype)

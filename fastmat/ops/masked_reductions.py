@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmat.core.arrays import Array
+from fastmat.core.devices import also_on_gpu
 from fastmat.core.dtypes import DType
 from fastmat.ops.masked_groups import (
     check_result,
@@ -15,11 +15,13 @@ from fastmat.ops.masked_groups import (
     masked,
     moments,
     result_of,
+    scalar,
     sums,
 )
 from fastmat.ops.statistics import number
 
 
+@also_on_gpu
 def masked_sum(
     x: Any,
     mask: Any,
@@ -74,7 +76,7 @@ def masked_sum(
     """
     found = masked(x, mask, axis)
     dtype = _sum_dtype(found.array.dtype)
-    start = _scalar(initial, dtype)
+    start = scalar(initial, dtype)
     check_result(out, found, keepdims, dtype)
     total, count = sums(found)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -82,6 +84,7 @@ def masked_sum(
     return result_of(total, count == 0, found, keepdims, dtype, out, x)
 
 
+@also_on_gpu
 def masked_mean(
     x: Any, mask: Any, axis: Any = None, keepdims: bool = False, *, out: Any = None
 ) -> Any:
@@ -121,6 +124,7 @@ def masked_mean(
     return result_of(mean, count == 0, found, keepdims, dtype, out, x)
 
 
+@also_on_gpu
 def masked_var(
     x: Any,
     mask: Any,
@@ -164,6 +168,7 @@ def masked_var(
     return _spread(x, mask, axis, keepdims, correction, out, False)
 
 
+@also_on_gpu
 def masked_std(
     x: Any,
     mask: Any,
@@ -199,6 +204,7 @@ def masked_std(
     return _spread(x, mask, axis, keepdims, correction, out, True)
 
 
+@also_on_gpu
 def masked_min(
     x: Any,
     mask: Any,
@@ -242,6 +248,7 @@ def masked_min(
     return _extreme(x, mask, axis, keepdims, initial, out, False)
 
 
+@also_on_gpu
 def masked_max(
     x: Any,
     mask: Any,
@@ -279,6 +286,7 @@ def masked_max(
     return _extreme(x, mask, axis, keepdims, initial, out, True)
 
 
+@also_on_gpu
 def masked_argmin(
     x: Any, mask: Any, axis: Any = None, keepdims: bool = False, *, out: Any = None
 ) -> Any:
@@ -314,6 +322,7 @@ def masked_argmin(
     return _place(x, mask, axis, keepdims, out, False)
 
 
+@also_on_gpu
 def masked_argmax(
     x: Any, mask: Any, axis: Any = None, keepdims: bool = False, *, out: Any = None
 ) -> Any:
@@ -343,6 +352,7 @@ def masked_argmax(
     return _place(x, mask, axis, keepdims, out, True)
 
 
+@also_on_gpu
 def masked_count(
     x: Any, mask: Any, axis: Any = None, keepdims: bool = False, *, out: Any = None
 ) -> Any:
@@ -398,7 +408,7 @@ def _extreme(
 ) -> Any:
     found = masked(x, mask, axis)
     dtype = found.array.dtype
-    start = None if initial is None else _scalar(initial, dtype)
+    start = None if initial is None else scalar(initial, dtype)
     check_result(out, found, keepdims, dtype)
     value, _, count = extremes(found, largest, False)
     missing = count == 0
@@ -435,15 +445,3 @@ def _sum_dtype(dtype: DType) -> DType:
 
 def _floating(dtype: DType) -> DType:
     return np.dtype(np.float64) if dtype.kind in "biu" else dtype
-
-
-def _scalar(initial: Any, dtype: DType) -> Array:
-    """What a reduction starts with, in this dtype."""
-    number = np.asarray(initial)
-    if number.shape or number.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
-        raise TypeError(f"initial is {initial!r}; it must be a number as x has them")
-    if dtype.kind in "iu" and number.dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if not limits.min <= int(number) <= limits.max:
-            raise ValueError(f"initial is {initial!r}; it must fit into {dtype}")
-    return number.astype(dtype)

@@ -127,6 +127,9 @@ class EmulatedArray:
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("an EmulatedArray does not become a NumPy array by itself: call .numpy()")
 
+    def __int__(self) -> int:
+        return int(self._host)
+
     def __len__(self) -> int:
         return len(self._host)
 

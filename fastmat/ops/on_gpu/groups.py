@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from fastmat.core.dtypes import SUPPORTED
 from fastmat.cuda import arrays, copy, rows
 from fastmat.cuda.arrays import View
+from fastmat.cuda.reduced import zero_kernel
+from fastmat.cuda.reduced_launch import reduce
 
 Axes = tuple[int, ...]
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -107,3 +109,73 @@ def overlaps(out: View, inputs: tuple[View | None, ...]) -> bool:
         if not same or out.shape != x.shape:
             return True
     return False
+
+
+def reduced_shapes(
+    shape: tuple[int, ...], axes: Axes, keepdims: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The shape of a result with length 1 along the axes that are reduced, and as it is wanted."""
+    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return kept, kept if keepdims else tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def with_axes(x: View, kept: tuple[int, ...]) -> View:
+    """The view with axes of length 1 put in, so that it has this shape."""
+    if x.shape == kept:
+        return x
+    strides = iter(zip(x.shape, x.strides, strict=True))
+    found = []
+    here = next(strides, None)
+    for n in kept:
+        if here is not None and here[0] == n:
+            found.append(here[1])
+            here = next(strides, None)
+        else:
+            found.append(0)
+    return x._replace(shape=kept, strides=tuple(found))
+
+
+def reduced(
+    how: tuple[Any, tuple[str, ...]],
+    x: View,
+    mask: View | None,
+    axes: Axes,
+    keepdims: bool,
+    dtype: str,
+    out: Any,
+    parameters: tuple[Any, Any, int] = (0, 0, 1),
+    complain: str = "",
+    in_order: bool = False,
+) -> Any:
+    """The result of a reduction, see `fastmat.cuda.reduced`.
+
+    Raises ValueError with the message `complain`, if that is not empty, where there is a group
+    without numbers; the caller then waits for the GPU.
+    """
+    kept, shape = reduced_shapes(x.shape, axes, keepdims)
+    array, target = arrays.target(out, shape, dtype, x)
+    if out is not None:
+        arrays.same_device(x=x, out=target)
+    if target.size == 0:
+        return array
+    stream = arrays.stream_of(x)
+    written = target
+    if out is not None and (complain or overlaps(target, (x, mask))):
+        _, written = arrays.empty(shape, dtype, x)
+    if complain:
+        flags, missing = arrays.empty((1,), "int32", x)
+        zero_kernel()(1, (missing.pointer,), stream, x.device)
+    else:
+        flags = missing = None
+    inputs = (x,) if mask is None else (x, mask)
+    plan = fitted(axes, inputs, (with_axes(written, kept),), in_order)
+    reduce(
+        *how, plan.axes, plan.inputs[0], None if mask is None else plan.inputs[1],
+        plan.outputs[0], stream, parameters, missing, in_order,
+    )  # fmt: skip
+    plan.deliver(stream)
+    if complain and int(flags[0]):
+        raise ValueError(complain)
+    if written is not target:
+        copy.copy(written, target, stream)
+    return array

@@ -5,11 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from fastmat.cuda import arrays, copy
+from fastmat.cuda import logsumexp_vjp as logsumexp_gradient
+from fastmat.cuda import reductions_masked as reductions
 from fastmat.cuda import softmax as programs
 from fastmat.cuda.arrays import View
 from fastmat.cuda.mapped_launch import launch
 from fastmat.ops.groups import normalized_axes
-from fastmat.ops.on_gpu.groups import computed, fitted, floating, mask_of, overlaps, real
+from fastmat.ops.on_gpu.groups import (
+    computed,
+    fitted,
+    floating,
+    mask_of,
+    overlaps,
+    real,
+    reduced,
+    reduced_shapes,
+    with_axes,
+)
 
 
 def softmax(x: Any, axis: Any = -1, *, mask: Any = None, out: Any = None) -> Any:
@@ -93,3 +105,66 @@ def _run(
     if written is not target:
         copy.copy(written, target, stream)
     return array
+
+
+def logsumexp(
+    x: Any, axis: Any = -1, *, mask: Any = None, keepdims: bool = False, out: Any = None
+) -> Any:
+    """As on the CPU."""
+    numbers = real(x, "x")
+    axes = normalized_axes(axis, numbers.ndim)
+    kept = None if mask is None else mask_of(mask, numbers, "x")
+    arrays.same_device(x=numbers, mask=kept)
+    how = reductions.program, ("logsumexp", numbers.dtype)
+    return reduced(how, numbers, kept, axes, keepdims, floating(numbers.dtype), out)
+
+
+def logsumexp_vjp(
+    cotangent: Any,
+    x: Any,
+    result: Any,
+    axis: Any = -1,
+    *,
+    mask: Any = None,
+    keepdims: bool = False,
+    out: Any = None,
+) -> Any:
+    """As on the CPU."""
+    numbers = real(x, "x")
+    axes = normalized_axes(axis, numbers.ndim)
+    kept, shape = reduced_shapes(numbers.shape, axes, keepdims)
+    given = [
+        _statistic(part, name, shape, kept)
+        for part, name in ((cotangent, "cotangent"), (result, "result"))
+    ]
+    kept_numbers = None if mask is None else mask_of(mask, numbers, "x")
+    arrays.same_device(x=numbers, cotangent=given[0], result=given[1], mask=kept_numbers)
+    inputs = (numbers, *given) if kept_numbers is None else (numbers, *given, kept_numbers)
+    dtype = floating(numbers.dtype)
+    array, target = arrays.target(out, numbers.shape, dtype, numbers)
+    if out is not None:
+        arrays.same_device(x=numbers, out=target)
+    if numbers.size == 0:
+        return array
+    stream = arrays.stream_of(numbers)
+    written = target
+    if out is not None and overlaps(target, inputs):
+        _, written = arrays.empty(numbers.shape, dtype, numbers)
+    how = fitted(axes, inputs, (written,))
+    third = None if kept_numbers is None else how.inputs[3]
+    first, second, result_view = how.inputs[:3]
+    logsumexp_gradient.launch(how.axes, first, second, result_view, third, how.outputs[0], stream)
+    how.deliver(stream)
+    if written is not target:
+        copy.copy(written, target, stream)
+    return array
+
+
+def _statistic(given: Any, name: str, shape: tuple[int, ...], kept: tuple[int, ...]) -> View:
+    """What flows back, or what came out, with length 1 along the axes of a group."""
+    found = arrays.view(given, name)
+    if found.dtype.startswith("complex"):
+        raise TypeError(f"{name} has dtype {found.dtype}; it must be float64")
+    if found.shape != shape:
+        raise ValueError(f"{name} has shape {found.shape}; it must have {shape}")
+    return with_axes(found, kept)
