@@ -183,7 +183,7 @@ def finish(dtype: str, kind: str, written: str) -> Kernel:
     root, largest = kind == OF_NORM, kind == OF_LARGEST
 
     def finish_sums(
-        partial,  # in (3, pieces, groups)
+        partial,  # in (3, pieces, groups), of parameters (2, pieces, groups)
         shift,  # out (groups,), or the gradient by the bias
         slope,  # out (groups,), or the gradient by the weight
         spread,  # in (groups,), of norms
@@ -207,7 +207,8 @@ def finish(dtype: str, kind: str, written: str) -> Kernel:
             at = piece * groups + group
             first += partial[at]
             second += partial[at + plane]
-            count += partial[at + 2 * plane]
+            if not parameters:
+                count += partial[at + 2 * plane]
             piece += T
         first, second, count = reduce(first, second, count, g, lane, firsts, seconds, counts)
         if lane != 0 or group >= groups:

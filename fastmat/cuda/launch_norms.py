@@ -13,6 +13,7 @@ ROW_THREADS = ((8, 2), (16, 4), (32, 8), (64, 16), (256, 32), (512, 64), (1024, 
 SMALL_BLOCK = 256  # threads of blocks that are made of several rows
 NUMBERS = 32  # of 4 bytes, that a thread holds of a row
 GRADIENT_NUMBERS = 16  # the same of each of two arrays
+GRADIENT_THREADS = 512  # of a row, at most
 GRADIENT_PIECES = 512  # of the rows, for gradients by weights, at most
 FEW_ROWS, LONG_ROW = 64, 8192  # so few rows, at least so long, are read in pieces
 
@@ -39,6 +40,15 @@ def rows_for(n: int, itemsize: int, run: int, numbers: int = NUMBERS) -> Rows | 
             rows = max(SMALL_BLOCK // threads, 1) if threads <= 32 else 1
             return Rows(threads, rows, runs, max(1024 // (threads * rows), 1))
     return None
+
+
+@functools.cache
+def gradient_rows_for(n: int, itemsize: int, run: int) -> Rows | None:
+    """The same for gradients, where a thread holds numbers of two arrays, and two sums of each."""
+    found = rows_for(n, itemsize, run, GRADIENT_NUMBERS)
+    if found is None or found.threads > GRADIENT_THREADS:
+        return None
+    return found._replace(blocks=max(512 // (found.threads * found.rows), 1))
 
 
 class Shape(NamedTuple):
