@@ -13,8 +13,8 @@ import gradient_bounds
 import gradients
 import normal_oracles
 import numpy as np
-from normals import near, reference
 from normal_oracles import Normal
+from normals import near, reference
 from oracles import HALVES
 from tolerances import moments_bounds, normalized_bound, rounding_bound, scaled_bound
 

@@ -59,7 +59,7 @@ class Shape(NamedTuple):
     across: bool  # whether neighbouring threads read neighbouring groups
 
 
-AT_ONCE = 8  # numbers that a thread reads before it works on them
+AT_ONCE = 16  # numbers that a thread reads before it works on them
 GROUP_BLOCK = Shape(8, 32, True)  # combines the pieces of groups
 _LONG = Shape(1, 256, False)
 _SHORT = Shape(8, 32, False)

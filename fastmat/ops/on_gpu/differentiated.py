@@ -150,8 +150,12 @@ def _sums(
             pieces, length = pieces_for(part.groups, part.numbers, shape)
             partial = empty((3, pieces, groups), number, x)[1]
         dtype = None if weight is None else weight.dtype
-        kernel = kernels.sums(x.dtype, dtype, mask is not None, ties, part.depth, shape)
-        at = part.offsets
+        at, run = part.offsets, 1
+        if mask is None and not shape.across:
+            run = part.run((x.pointer, g.pointer), x.itemsize, (0, 1))
+        varying = (kernels.variation(part.lengths, part.strides[k]) for k in (3, 4))
+        variant = kernels.Sums(x.dtype, dtype, *varying, mask is not None, ties, part.depth, run)
+        kernel = kernels.sums(variant, shape)
         _, i, _, r, q = part.lengths
         arguments = (
             x.pointer + at[0] * x.itemsize,
