@@ -13,8 +13,8 @@ import gradient_bounds
 import gradients
 import normal_oracles
 import numpy as np
-from normals import near, reference
 from normal_oracles import Normal
+from normals import near, reference
 from oracles import HALVES
 from tolerances import moments_bounds, normalized_bound, rounding_bound, scaled_bound
 
@@ -41,9 +41,11 @@ def bound_of(expected):
                 bound = bound + sums * (expected.scaled + centred * expected.weight)
     else:
         bound = scaled_bound(expected) + sums * np.abs(expected.value)
-    return rounding_bound(expected.value, bound, expected.dtype) if (
-        expected.dtype in HALVES
-    ) else bound
+    return (
+        rounding_bound(expected.value, bound, expected.dtype)
+        if (expected.dtype in HALVES)
+        else bound
+    )
 
 
 def on_gpu(gpu, keywords):
@@ -142,9 +144,7 @@ def gradient_expectation(op, given):
         found = [(parts[0][0], parts[0][1] + more * 1.01, parts[0][2])]
         m = gradients.gradient_oracles.lengths(expected.g.shape, expected.rest)
         sums = unit(expected.dtype, m)
-        for part, terms in zip(
-            parts[1:], (expected.g * expected.normal, expected.g), strict=False
-        ):
+        for part, terms in zip(parts[1:], (expected.g * expected.normal, expected.g), strict=False):
             if part is None:
                 found.append(None)
                 continue
@@ -174,4 +174,3 @@ def check_gradient(gpu, op, given, out=None):
         assert found.dtype == dtype
         gradients.compare(found, value, bound, dtype)
     return parts
-

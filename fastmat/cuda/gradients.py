@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from numba import cuda, types
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.launch_norms import AT_ONCE, GROUP_BLOCK, MAP_BLOCK, Shape
+from fastmat.cuda.launch_norms import GROUP_BLOCK, MAP_BLOCK, Shape
 from fastmat.cuda.normalization import DIVISORS, MAP_STRIDES, coordinates
 from fastmat.cuda.strided import AXES, STRIDES, place_of
 
@@ -53,21 +54,47 @@ def _through_shared(shape: Shape):
     return reduce
 
 
+# Within a group a weight or a statistic is the same, or at least along q, or it varies.
+ALIKE, ALONG, VARYING = 0, 1, 2
+
+
+def variation(lengths: Sequence[int], strides: Sequence[int]) -> int:
+    """How what has these strides varies within a group."""
+    if lengths[4] > 1 and strides[4] != 0:
+        return VARYING
+    if any(n > 1 and s != 0 for n, s in zip(lengths[2:4], strides[2:4], strict=True)):
+        return ALONG
+    return ALIKE
+
+
+class Sums(NamedTuple):
+    """What tells kernels that add up apart."""
+
+    dtype: str
+    parameters: str | None  # dtype of the weight
+    weight: int  # its variation
+    statistics: int  # their variation
+    masked: bool
+    ties: bool  # count what equals the center, not what is added
+    depth: int  # axes that the numbers of a group lie along
+    run: int  # numbers that one access reads
+
+
 @functools.cache
-def sums(
-    dtype: str, parameters: str | None, masked: bool, ties: bool, depth: int, shape: Shape
-) -> Kernel:
+def sums(variant: Sums, shape: Shape) -> Kernel:
     """Sums over pieces of groups: of cotangent * weight, and of that times the standardized x.
 
     The third is the count of the numbers that are added, or that equal the largest magnitude.
     """
-    e = element(dtype)
-    p = element(parameters or dtype)
-    number, widen, to_number = e.number, e.widen, p.widen
-    weighted = parameters is not None
-    reduce, place = _through_shared(shape), place_of(depth)
-    G, T, U, across = shape.groups, shape.threads, AT_ONCE // 2, shape.across
-    block = G * T
+    e = element(variant.dtype)
+    parameter = element(variant.parameters or variant.dtype)
+    number, stored, widen, to_number = e.number, e.stored, e.widen, parameter.widen
+    weighted, masked, ties = variant.parameters is not None, variant.masked, variant.ties
+    weight_varies, varies = variant.weight, variant.statistics
+    reduce, place = _through_shared(shape), place_of(variant.depth)
+    G, T, V, across = shape.groups, shape.threads, variant.run, shape.across
+    U = max(8 // V, 2)
+    block, size = G * T, U * V
     zero, one = np.dtype(number.name).type(0), np.dtype(number.name).type(1)
 
     def add_up(
@@ -106,49 +133,62 @@ def sums(
         g_start = o * g_o + i * g_i
         mask_start = o * mask_o + i * mask_i
         weight_start = o * weight_o + i * weight_i
-        high_start = o * high_o + i * high_i
-        j = piece * length + lane
+        stat_start = o * high_o + i * high_i
+        j = piece * length + lane * V
         stop = min(count, (piece + 1) * length)
+        w = center = rest = scale = zero
         if group >= groups:
             stop = types.int64(0)
+        else:
+            if weighted and weight_varies == ALIKE:
+                w = number(to_number(weight[weight_start]))
+            if varies == ALIKE:
+                center = high[stat_start]
+                rest = low[stat_start]
+                scale = factor[stat_start]
         first = second = found = zero
+        raw = cuda.local.array(size, stored)
+        raw_g = cuda.local.array(size, stored)
         while j < stop:
-            here = cuda.local.array(U, number)
-            terms = cuda.local.array(U, number)
-            products = cuda.local.array(U, number)
             for u in range(U):
-                at = j + u * T
-                here[u] = zero
-                terms[u] = zero
-                products[u] = zero
+                at = j + u * T * V
+                if at < stop:
+                    p, r, q = place(at, r_length, q_length)
+                    load_run(raw, u * V, x, x_start + p * x_p + r * x_r + q * x_q, V)
+                    load_run(raw_g, u * V, cotangent, g_start + p * g_p + r * g_r + q * g_q, V)
+            for u in range(U):
+                at = j + u * T * V
                 if at < stop:
                     p, r, q = place(at, r_length, q_length)
                     inside = True
                     if masked:
                         inside = mask[mask_start + p * mask_p + r * mask_r + q * mask_q] != 0
-                    h = widen(cotangent[g_start + p * g_p + r * g_r + q * g_q])
-                    if weighted:
-                        h *= number(
-                            to_number(
-                                weight[weight_start + p * weight_p + r * weight_r + q * weight_q]
-                            )
-                        )
-                    stat = high_start + p * high_p + r * high_r + q * high_q
-                    v = widen(x[x_start + p * x_p + r * x_r + q * x_q])
-                    s = (v - high[stat] - low[stat]) * factor[stat]
-                    if ties:
-                        s = v * factor[stat]
-                        here[u] = one if abs(v) == high[stat] else zero
-                    elif inside:
-                        here[u] = one
-                    if inside:
-                        terms[u] = h
-                        products[u] = h * s
-            for u in range(U):
-                first += terms[u]
-                second += products[u]
-                found += here[u]
-            j += U * T
+                    stat = stat_start + p * high_p + r * high_r + q * high_q
+                    w_at = weight_start + p * weight_p + r * weight_r + q * weight_q
+                    for k in range(V):
+                        if weighted and (
+                            weight_varies == VARYING or (weight_varies == ALONG and k == 0)
+                        ):
+                            w = number(to_number(weight[w_at + k * weight_q]))
+                        if varies == VARYING or (varies == ALONG and k == 0):
+                            center = high[stat + k * high_q]
+                            rest = low[stat + k * high_q]
+                            scale = factor[stat + k * high_q]
+                        h = widen(raw_g[u * V + k])
+                        if weighted:
+                            h *= w
+                        v = widen(raw[u * V + k])
+                        if ties:
+                            if abs(v) == center:
+                                found += one
+                        else:
+                            v = v - center - rest
+                            if inside:
+                                found += one
+                        if inside:
+                            first += h
+                            second += h * (v * scale)
+            j += U * T * V
         first, second, found = reduce(
             first, second, found, group_lane, lane, firsts, seconds, counts
         )
@@ -161,11 +201,10 @@ def sums(
 
     n = f"{number.name}*"
     arguments = (
-        e.pointer, e.pointer, "uint8*", p.pointer, n, n, n, n, *["int64"] * 5, *AXES,
+        e.pointer, e.pointer, "uint8*", parameter.pointer, n, n, n, n, *["int64"] * 5, *AXES,
         "int64", "int64", *STRIDES * 5,
     )  # fmt: skip
-    name = f"add_up {dtype} {parameters} {masked} {ties} {depth} {shape}"
-    return Kernel(add_up, arguments, name=name, threads=block)
+    return Kernel(add_up, arguments, name=f"add_up {variant} {shape}", threads=block)
 
 
 @functools.cache
@@ -183,7 +222,7 @@ def finish(dtype: str, kind: str, written: str) -> Kernel:
     root, largest = kind == OF_NORM, kind == OF_LARGEST
 
     def finish_sums(
-        partial,  # in (3, pieces, groups)
+        partial,  # in (3, pieces, groups), of parameters (2, pieces, groups)
         shift,  # out (groups,), or the gradient by the bias
         slope,  # out (groups,), or the gradient by the weight
         spread,  # in (groups,), of norms
@@ -207,7 +246,8 @@ def finish(dtype: str, kind: str, written: str) -> Kernel:
             at = piece * groups + group
             first += partial[at]
             second += partial[at + plane]
-            count += partial[at + 2 * plane]
+            if not parameters:
+                count += partial[at + 2 * plane]
             piece += T
         first, second, count = reduce(first, second, count, g, lane, firsts, seconds, counts)
         if lane != 0 or group >= groups:

@@ -13,6 +13,7 @@ ROW_THREADS = ((8, 2), (16, 4), (32, 8), (64, 16), (256, 32), (512, 64), (1024, 
 SMALL_BLOCK = 256  # threads of blocks that are made of several rows
 NUMBERS = 32  # of 4 bytes, that a thread holds of a row
 GRADIENT_NUMBERS = 16  # the same of each of two arrays
+GRADIENT_THREADS = 512  # of a row, at most
 GRADIENT_PIECES = 512  # of the rows, for gradients by weights, at most
 FEW_ROWS, LONG_ROW = 64, 8192  # so few rows, at least so long, are read in pieces
 
@@ -41,6 +42,15 @@ def rows_for(n: int, itemsize: int, run: int, numbers: int = NUMBERS) -> Rows | 
     return None
 
 
+@functools.cache
+def gradient_rows_for(n: int, itemsize: int, run: int) -> Rows | None:
+    """The same for gradients, where a thread holds numbers of two arrays, and two sums of each."""
+    found = rows_for(n, itemsize, run, GRADIENT_NUMBERS)
+    if found is None or found.threads > GRADIENT_THREADS:
+        return None
+    return found._replace(blocks=max(512 // (found.threads * found.rows), 1))
+
+
 class Shape(NamedTuple):
     """How a block reads groups."""
 
@@ -49,7 +59,7 @@ class Shape(NamedTuple):
     across: bool  # whether neighbouring threads read neighbouring groups
 
 
-AT_ONCE = 8  # numbers that a thread reads before it works on them
+AT_ONCE = 16  # numbers that a thread reads before it works on them
 GROUP_BLOCK = Shape(8, 32, True)  # combines the pieces of groups
 _LONG = Shape(1, 256, False)
 _SHORT = Shape(8, 32, False)

@@ -13,6 +13,7 @@ import numpy as np
 from numba import cuda, types
 
 from fastmat.cuda.elements import element
+from fastmat.cuda.intrinsics import load_run
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.launch_norms import AT_ONCE, GROUP_BLOCK, Shape
 from fastmat.cuda.strided import AXES, STRIDES, place_of
@@ -104,16 +105,110 @@ def _through_shared(dtype: str, kind: str, shape: Shape) -> Any:
 
 
 @functools.cache
-def measure(dtype: str, kind: str, masked: bool, depth: int, shape: Shape) -> Kernel:
-    """Measure pieces of groups, whose numbers lie along the last axes, `depth` of them."""
+def _piece(dtype: str, kind: str, size: int) -> Any:
+    """Device functions: the state of `size` numbers, of all of them and of those that are here."""
+    moments, largest, magnitudes = kind == MOMENTS, kind == LARGEST, kind == MAGNITUDES
+    number = np.dtype(dtype).type
+    zero, full, share = number(0), number(size), number(1 / size)
+
+    @cuda.jit(device=True, forceinline=True)
+    def of_all(v):
+        center = rest = squares = zero
+        if moments:
+            first = v[0]
+            s = zero
+            for u in range(size):
+                s += v[u] - first
+            center = first + s * share
+            if center != center:  # infinities, perhaps of one sign
+                center = zero
+                for u in range(size):
+                    center += v[u]
+            for u in range(size):
+                d = v[u] - center
+                rest += d
+                squares += d * d
+            rest *= share
+            squares -= rest * rest * full
+            if squares < zero:
+                squares = zero
+            if rest != rest:
+                rest = zero
+            return center, rest, squares, full
+        for u in range(size):
+            if largest:
+                w = abs(v[u])
+                if w > squares or w != w:
+                    squares = w
+            elif magnitudes:
+                squares += abs(v[u])
+            else:
+                squares += v[u] * v[u]
+        return zero, zero, squares, full
+
+    @cuda.jit(device=True, forceinline=True)
+    def of_some(v, here):
+        n = center = rest = squares = zero
+        for u in range(size):
+            n += here[u]
+        if moments and n != zero:
+            first = zero
+            for u in range(size):
+                if here[u] != zero:
+                    first = v[u]
+            s = zero
+            plain = zero
+            for u in range(size):
+                if here[u] != zero:
+                    s += v[u] - first
+                    plain += v[u]
+            center = first + s / n
+            if center != center:
+                center = plain
+            for u in range(size):
+                if here[u] != zero:
+                    d = v[u] - center
+                    rest += d
+                    squares += d * d
+            rest /= n
+            squares -= rest * rest * n
+            if squares < zero:
+                squares = zero
+            if rest != rest:
+                rest = zero
+        if not moments:
+            for u in range(size):
+                if here[u] != zero:
+                    w = v[u]
+                    if largest or magnitudes:
+                        w = abs(w)
+                    if largest:
+                        if w > squares or w != w:
+                            squares = w
+                    elif magnitudes:
+                        squares += w
+                    else:
+                        squares += w * w
+        return center, rest, squares, n
+
+    return of_all, of_some
+
+
+@functools.cache
+def measure(dtype: str, kind: str, masked: bool, depth: int, shape: Shape, run: int = 1) -> Kernel:
+    """Measure pieces of groups, whose numbers lie along the last axes, `depth` of them.
+
+    `run` of them are read by one access.
+    """
     e = element(dtype)
     number, stored, widen = e.number, e.stored, e.widen
     merge = merging(number.name, kind)
     reduce, place = _through_shared(number.name, kind, shape), place_of(depth)
-    G, T, U, across = shape.groups, shape.threads, AT_ONCE, shape.across
-    block = G * T
+    G, T, V, across = shape.groups, shape.threads, run, shape.across
+    U = max(AT_ONCE // V, 2)
+    of_all, of_some = _piece(number.name, kind, U * V)
+    block, size = G * T, U * V
     zero, one = np.dtype(number.name).type(0), np.dtype(number.name).type(1)
-    moments, largest, magnitudes = kind == MOMENTS, kind == LARGEST, kind == MAGNITUDES
 
     def measure_pieces(
         x,  # in (o, i, p, r, q)
@@ -142,70 +237,39 @@ def measure(dtype: str, kind: str, masked: bool, depth: int, shape: Shape) -> Ke
         i = group - o * i_length
         start = o * x_o + i * x_i
         mask_start = o * mask_o + i * mask_i
-        j = piece * length + lane
+        j = piece * length + lane * V
         stop = min(count, (piece + 1) * length)
         if group >= groups:
             stop = types.int64(0)
         high = low = spread = found = zero
-        while j < stop:
-            raw = cuda.local.array(U, stored)
-            here = cuda.local.array(U, number)
+        raw = cuda.local.array(size, stored)
+        v = cuda.local.array(size, number)
+        while not masked and j + (U - 1) * T * V < stop:
             for u in range(U):
-                at = j + u * T
-                here[u] = zero
+                p, r, q = place(j + u * T * V, r_length, q_length)
+                load_run(raw, u * V, x, start + p * x_p + r * x_r + q * x_q, V)
+            for u in range(size):
+                v[u] = widen(raw[u])
+            center, rest, squares, n = of_all(v)
+            high, low, spread, found = merge(high, low, spread, found, center, rest, squares, n)
+            j += U * T * V
+        while j < stop:
+            here = cuda.local.array(size, number)
+            for u in range(U):
+                at = j + u * T * V
+                for k in range(V):
+                    here[u * V + k] = zero
                 if at < stop:
                     p, r, q = place(at, r_length, q_length)
-                    raw[u] = x[start + p * x_p + r * x_r + q * x_q]
-                    here[u] = one
+                    load_run(raw, u * V, x, start + p * x_p + r * x_r + q * x_q, V)
+                    for k in range(V):
+                        v[u * V + k] = widen(raw[u * V + k])
+                        here[u * V + k] = one
                     if masked and not mask[mask_start + p * mask_p + r * mask_r + q * mask_q]:
                         here[u] = zero
-            n = zero
-            center = zero
-            rest = zero
-            squares = zero
-            if moments:
-                first = zero
-                for u in range(U):
-                    n += here[u]
-                    if here[u] != zero:
-                        first = widen(raw[u])
-                s = zero
-                plain = zero
-                for u in range(U):
-                    if here[u] != zero:
-                        s += widen(raw[u]) - first
-                        plain += widen(raw[u])
-                if n != zero:
-                    center = first + s / n
-                    if center != center:
-                        center = plain
-                    for u in range(U):
-                        if here[u] != zero:
-                            d = widen(raw[u]) - center
-                            rest += d
-                            squares += d * d
-                    rest /= n
-                    squares -= rest * rest * n
-                    if squares < zero:
-                        squares = zero
-                    if rest != rest:
-                        rest = zero
-            else:
-                for u in range(U):
-                    n += here[u]
-                    if here[u] != zero:
-                        v = widen(raw[u])
-                        if largest or magnitudes:
-                            v = abs(v)
-                        if largest:
-                            if v > squares or v != v:
-                                squares = v
-                        elif magnitudes:
-                            squares += v
-                        else:
-                            squares += v * v
+            center, rest, squares, n = of_some(v, here)
             high, low, spread, found = merge(high, low, spread, found, center, rest, squares, n)
-            j += U * T
+            j += U * T * V
         high, low, spread, found = reduce(
             high, low, spread, found, g, lane, highs, lows, spreads, counts
         )
@@ -221,7 +285,7 @@ def measure(dtype: str, kind: str, masked: bool, depth: int, shape: Shape) -> Ke
         e.pointer, "uint8*", f"{number.name}*", *["int64"] * 5, *AXES, "int64", "int64",
         *STRIDES, *STRIDES,
     )  # fmt: skip
-    name = f"measure_pieces {dtype} {kind} {masked} {depth} {shape}"
+    name = f"measure_pieces {dtype} {kind} {masked} {depth} {shape} {run}"
     return Kernel(measure_pieces, arguments, name=name, threads=block)
 
 

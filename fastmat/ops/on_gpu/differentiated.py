@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from fastmat.cuda import gradients as kernels
+from fastmat.cuda import layer_norm_vjp as rows
 from fastmat.cuda.arrays import View, empty, stream_of
-from fastmat.cuda.gradients import GIVEN, OF_LARGEST, PARAMETERS
-from fastmat.cuda.launch_norms import GROUP_BLOCK, MAP_BLOCK, pieces_for, shape_for
+from fastmat.cuda.gradients import CENTERED, GIVEN, OF_LARGEST, PARAMETERS
+from fastmat.cuda.launch_norms import (
+    FEW_ROWS,
+    GROUP_BLOCK,
+    LONG_ROW,
+    MAP_BLOCK,
+    pieces_for,
+    shape_for,
+)
+from fastmat.ops.on_gpu.layer_norm import rows_of
 from fastmat.ops.on_gpu.statistics import (
     Axes,
     Measured,
@@ -74,6 +83,50 @@ def parameter_gradients(
     return weight, bias
 
 
+def row_gradients(
+    g: View,
+    x: View,
+    axes: Axes,
+    weight: View | None,
+    statistics: Measured,
+    y: View,
+    kind: str,
+    like: View | None,
+) -> tuple[Any, Any] | None:
+    """All gradients of contiguous rows in one pass over memory; None if they are not that."""
+    found = rows_of(axes, x, g, y) if x.size else None
+    if found is None:
+        return None
+    count, n, steps = found
+    run = 16 // x.itemsize
+    if any(v.pointer % 16 for v in (x, g, y)) or n % run:
+        run = 1
+    if count > 1 and any(step % run for step in steps):
+        run = 1
+    if weight is not None and weight.pointer % min(run * weight.itemsize, 16):
+        run = 1
+    dtype = None if weight is None else weight.dtype
+    kernel = rows.gradient(rows.Variant(x.dtype, kind == CENTERED, dtype, run), n)
+    if kernel is None or (count < FEW_ROWS and n >= LONG_ROW):
+        return None
+    pieces = rows.pieces_of(kernel, count, weight is not None)
+    number = number_of(x.dtype)
+    shape = (2, pieces, n) if weight is not None else (0,)
+    partial = empty(shape, number, x)[1]
+    arguments = (
+        x.pointer, g.pointer, 0 if weight is None else weight.pointer,
+        *map(statistics.plane, range(3)), y.pointer, partial.pointer, count, n, *steps, 1 / n,
+        pieces,
+    )  # fmt: skip
+    kernel(pieces, arguments, stream_of(x), x.device)
+    if like is None:
+        return None, None
+    (by_weight, written), (by_bias, bias) = (empty(like.shape, like.dtype, like) for _ in "wb")
+    outputs = bias.pointer, written.pointer
+    _finish(x, number, PARAMETERS, like.dtype, partial, *outputs, 0, n, pieces, 0.0)
+    return by_weight, by_bias
+
+
 def _sums(
     g: View,
     x: View,
@@ -97,8 +150,12 @@ def _sums(
             pieces, length = pieces_for(part.groups, part.numbers, shape)
             partial = empty((3, pieces, groups), number, x)[1]
         dtype = None if weight is None else weight.dtype
-        kernel = kernels.sums(x.dtype, dtype, mask is not None, ties, part.depth, shape)
-        at = part.offsets
+        at, run = part.offsets, 1
+        if mask is None and not shape.across:
+            run = part.run((x.pointer, g.pointer), x.itemsize, (0, 1))
+        varying = (kernels.variation(part.lengths, part.strides[k]) for k in (3, 4))
+        variant = kernels.Sums(x.dtype, dtype, *varying, mask is not None, ties, part.depth, run)
+        kernel = kernels.sums(variant, shape)
         _, i, _, r, q = part.lengths
         arguments = (
             x.pointer + at[0] * x.itemsize,

@@ -10,7 +10,7 @@ from fastmat.cuda.gradients import CENTERED, GIVEN, OF_LARGEST, OF_MAGNITUDES, O
 from fastmat.ops.differentiated import Gradients, ScaleGradients
 from fastmat.ops.groups import normalized_axes
 from fastmat.ops.normalized import channels_of, last_axes
-from fastmat.ops.on_gpu.differentiated import gradients, parameter_gradients
+from fastmat.ops.on_gpu.differentiated import gradients, parameter_gradients, row_gradients
 from fastmat.ops.on_gpu.normalization import divided, measure_of, real_pairs
 from fastmat.ops.on_gpu.statistics import (
     REAL,
@@ -87,12 +87,17 @@ def _last_axes_vjp(
     target = Target(out, array, (w, kept, center, factor), (g,))
     own = along(lengths, axes, array.ndim)
     statistics = split_statistics(center, factor, array)[0]
+    by_weight = None if weight is None else weight_like(weight)
+    if kept is None:
+        together = row_gradients(g, array, axes, w, statistics, target.view, kind, by_weight)
+        if together is not None:
+            return Gradients(target.delivered(), *together)
     stat_strides = kept_strides(array.shape, axes)
     found = (None, None)
-    if weight is not None:
+    if by_weight is not None:
         others = tuple(i for i in range(array.ndim) if i not in axes)
         found = parameter_gradients(
-            g, array, others, own, statistics, stat_strides, weight_like(weight), lengths, kept
+            g, array, others, own, statistics, stat_strides, by_weight, lengths, kept
         )
     gradients(g, array, axes, w, own, statistics, stat_strides, target.view, kind, kept)
     return Gradients(target.delivered(), *found)

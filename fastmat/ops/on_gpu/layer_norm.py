@@ -148,11 +148,15 @@ def by_rows(
     statistics: tuple[View, View] | None,
 ) -> bool:
     """Normalize contiguous rows in one pass over memory, if they are that and fit."""
-    found = rows_of(x, axes, y)
+    found = rows_of(axes, x, y)
     if found is None or x.size == 0:
         return False
-    count, n, step, y_step = found
-    if added is not None and total is not None and not (added.contiguous and total.contiguous and step == n):
+    count, n, (step, y_step) = found
+    if (
+        added is not None
+        and total is not None
+        and not (added.contiguous and total.contiguous and step == n)
+    ):
         return False
     weight, bias = parameters
     given = weight if weight is not None else bias
@@ -180,21 +184,22 @@ def by_rows(
     )  # fmt: skip
 
 
-def rows_of(x: View, axes: Axes, y: View) -> tuple[int, int, int, int] | None:
-    """Rows, their length and how far they lie apart in x and y; None if they are not contiguous."""
-    if x.contiguous and y.contiguous and axes == tuple(range(x.ndim - len(axes), x.ndim)):
+def rows_of(axes: Axes, *arrays: View) -> tuple[int, int, tuple[int, ...]] | None:
+    """Rows, their length and how far they lie apart in each array; None if they are scattered."""
+    x = arrays[0]
+    if axes == tuple(range(x.ndim - len(axes), x.ndim)) and all(v.contiguous for v in arrays):
         n = math.prod(x.shape[i] for i in axes)
-        return x.size // max(n, 1), n, n, n
+        return x.size // max(n, 1), n, (n,) * len(arrays)
     lengths = tuple(x.shape[i] for i in axes)
     own = along(lengths, axes, x.ndim), kept_strides(x.shape, axes)
-    found = next(grouped(x.shape, axes, x.strides, y.strides, *own))
+    found = next(grouped(x.shape, axes, *(v.strides for v in arrays), *own))
     o, i, p, r, q = found.lengths
-    inner = [strides[4] for strides in found.strides]
-    if o * p * r != 1 or i * q != x.size or (q > 1 and inner[:3] != [1, 1, 1]):
+    inner = [strides[4] for strides in found.strides[:-1]]
+    if o * p * r != 1 or i * q != x.size or (q > 1 and any(s != 1 for s in inner)):
         return None
-    if i > 1 and found.strides[3][1] != 1:
+    if i > 1 and found.strides[-1][1] != 1:
         return None
-    return i, q, found.strides[0][1], found.strides[1][1]
+    return i, q, tuple(strides[1] for strides in found.strides[: len(arrays)])
 
 
 def normalize_rows(

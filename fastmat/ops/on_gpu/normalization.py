@@ -191,10 +191,10 @@ def real_pairs(x: View, ord: Any) -> View:
 
 
 def _norm_by_rows(x: View, axes: Axes, y: View, eps: float) -> bool:
-    found = rows_of(x, axes, y) if x.size else None
+    found = rows_of(axes, x, y) if x.size else None
     if found is None:
         return False
-    count, n, step, y_step = found
+    count, n, (step, y_step) = found
     run = _run(x, y, n, step if count > 1 else 0, y_step if count > 1 else 0)
     variant = rows.Variant(x.dtype, False, run=run, norm=True)
     views = x, None, None, None, y, None, None, None

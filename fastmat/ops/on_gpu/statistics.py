@@ -147,7 +147,10 @@ def measured(
         if not pieces:
             pieces, length = pieces_for(part.groups, part.numbers, shape)
             partial = empty((PLANES, pieces, groups), number, x)[1]
-        kernel = measure(x.dtype, kind, mask is not None, part.depth, shape)
+        run = 1
+        if mask is None and not shape.across:
+            run = part.run((x.pointer,), x.itemsize, (0,))
+        kernel = measure(x.dtype, kind, mask is not None, part.depth, shape, run)
         at = part.offsets
         _, i, _, r, q = part.lengths
         arguments = (

@@ -37,6 +37,19 @@ class Groups(NamedTuple):
         _, _, p, r, _ = self.lengths
         return 3 if p > 1 else 2 if r > 1 else 1
 
+    def run(self, pointers: Sequence[int], itemsize: int, which: Sequence[int]) -> int:
+        """How many numbers of a group can be read by one access to each of these arrays."""
+        run = max(16 // itemsize, 1)
+        if self.lengths[4] % run:
+            return 1
+        for k in which:
+            *others, last = self.strides[k]
+            if last != 1 or (pointers[k] + self.offsets[k] * itemsize) % 16:
+                return 1
+            if any(s % run for s, n in zip(others, self.lengths, strict=False) if n > 1):
+                return 1
+        return run
+
     @property
     def across(self) -> bool:
         """Whether neighbours in the memory of the first array are in different groups."""
