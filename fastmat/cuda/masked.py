@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -99,20 +100,22 @@ def filling(how: How) -> Kernel:
                             kept[k * length + item] = first[at + item * first0]
                         else:
                             kept[k * length + item] = 1
+                read = first_is == RUN or first_is == ITEMS or not filled
+                if first_is == SAME:
+                    read = (kept[k * length] == 0) == filled
                 if second_is != ABSENT:
                     at = _offset(d0, d1, d2, d3, second0, second1, second2, second3)
                     if second_is == RUN:
                         load_run(more, 0, second, at, length)
                     for item in range(length):
                         if second_is == RUN:
-                            kept[k * length + item] &= more[item]
+                            mark = more[item]
                         elif second_is == SAME:
-                            kept[k * length + item] &= second[at]
+                            mark = second[at]
                         else:
-                            kept[k * length + item] &= second[at + item * second0]
-                read = first_is != SAME
-                if first_is == SAME:
-                    read = (first[_offset(d0, d1, d2, d3, first0, first1, first2, first3)] == 0) == filled
+                            mark = second[at + item * second0]
+                        if mark == 0:
+                            kept[k * length + item] = 0
                 if read:
                     at = _offset(d0, d1, d2, d3, x0, x1, x2, x3)
                     load_run(held, k * run, x, at * pair, run)
@@ -175,7 +178,8 @@ def fill(
 ) -> None:
     """``target = where(first, value, x)``, or ``where(first & second, x, value)``.
 
-    All views have the shape of the target; bytes are those of a number for all items.
+    All views have the shape of the target; bytes are those of a number for all items. A mask
+    that is not given is True; without the first, only the value is read if that is where it goes.
     """
     operands = (x, first, second, None if isinstance(value, bytes) else value, target)
     pointers = [0 if v is None else v.pointer for v in operands]
@@ -256,7 +260,7 @@ def _steps(
     if total > MOST or len(axes) > AXES:
         n = axes[0][0]
         ends = range(n + 1) if len(axes) > AXES else (0, n // 2, n)
-        for begin, end in zip(ends, ends[1:], strict=False):
+        for begin, end in itertools.pairwise(ends):
             part, moved = part_of(axes, offsets, sizes, begin, end)
             yield from _steps(part, moved, sizes, absent, alignments, filled)
         return

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmat.core.arrays import Array, as_array, like
 from fastmat.core.checks import check_out
+from fastmat.core.devices import also_on_gpu
 from fastmat.core.dtypes import DType
 from fastmat.ops.casting import cast, items_of
 from fastmat.ops.statistics import delivered, entry_of, integer, numbers_of, target_for
@@ -23,6 +24,7 @@ _NONE = np.zeros((1,) * AXES, np.int8)
 _ALL = np.ones((1,) * AXES, np.int8)
 
 
+@also_on_gpu
 def masked_fill(x: Any, mask: Any, value: Any, *, out: Any = None) -> Any:
     """Copy of an array with a value where a mask is True: ``where(mask, value, x)``.
 
@@ -79,12 +81,13 @@ def masked_fill(x: Any, mask: Any, value: Any, *, out: Any = None) -> Any:
     """
     array, marks = items_of(x), _mask(mask, "mask")
     values = cast(value, "value", array.dtype)
-    shape = _joint_shape(x=array.shape, mask=marks.shape, value=values.shape)
+    shape = joint_shape(x=array.shape, mask=marks.shape, value=values.shape)
     target = _target(array, shape, out, (marks, values))
     _fill(array, marks, _NONE, values, target, True)
     return delivered(target, out, x)
 
 
+@also_on_gpu
 def mask_rows_cols(x: Any, row_mask: Any, col_mask: Any, fill: Any = 0, *, out: Any = None) -> Any:
     """Copy of matrices that keeps what is both in a kept row and in a kept column.
 
@@ -147,6 +150,7 @@ class FillGradients(NamedTuple):
     value: Any
 
 
+@also_on_gpu
 def masked_fill_vjp(
     cotangent: Any, mask: Any, value: Any = None, *, shape: Any = None, out: Any = None
 ) -> FillGradients:
@@ -195,11 +199,11 @@ def masked_fill_vjp(
     """
     g = numbers_of(cotangent, complex_too=True, name="cotangent")
     marks = _mask(mask, "mask")
-    _repeated("mask", marks.shape, g)
-    x_shape = g.shape if shape is None else _repeated("shape", shape, g)
+    repeated("mask", marks.shape, g.shape)
+    x_shape = g.shape if shape is None else repeated("shape", shape, g.shape)
     by_value = None
     if value is not None:
-        value_shape = _repeated("value", as_array(value, "value").shape, g)
+        value_shape = repeated("value", as_array(value, "value").shape, g.shape)
     if x_shape == g.shape:
         target = _target(g, g.shape, out, (marks,))
     elif out is not None:
@@ -213,6 +217,7 @@ def masked_fill_vjp(
     return FillGradients(delivered(target, out, cotangent), by_value)
 
 
+@also_on_gpu
 def mask_rows_cols_vjp(cotangent: Any, row_mask: Any, col_mask: Any, *, out: Any = None) -> Any:
     """Gradient of `mask_rows_cols` by x: the cotangent, with 0 where x was not kept.
 
@@ -279,7 +284,7 @@ def _line_mask(mask: Any, name: str, of: str, x: Array, axis: int) -> Array:
         return _ALL
     array = _mask(mask, name)
     shape = (*x.shape[:-2], x.shape[axis])
-    if not array.ndim or array.shape[-1] != shape[-1] or not _broadcasts(array.shape, shape):
+    if not array.ndim or array.shape[-1] != shape[-1] or not broadcasts(array.shape, shape):
         raise ValueError(
             f"{name} has shape {array.shape}, which does not broadcast to {shape}, "
             f"as {of} of shape {x.shape} wants it"
@@ -287,25 +292,25 @@ def _line_mask(mask: Any, name: str, of: str, x: Array, axis: int) -> Array:
     return array[..., np.newaxis] if axis == -2 else array[..., np.newaxis, :]
 
 
-def _broadcasts(got: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+def broadcasts(got: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether an array of one shape can be repeated to another."""
     pairs = zip(got[::-1], shape[::-1], strict=False)
     return len(got) <= len(shape) and all(n in (1, length) for n, length in pairs)
 
 
-def _repeated(name: str, given: Any, cotangent: Array) -> tuple[int, ...]:
+def repeated(name: str, given: Any, cotangent: tuple[int, ...]) -> tuple[int, ...]:
     """A shape that was broadcast to that of the cotangent."""
     shape = tuple(integer(n, name) for n in (given if np.iterable(given) else (given,)))
-    if not _broadcasts(shape, cotangent.shape):
+    if not broadcasts(shape, cotangent):
         got = "is" if name == "shape" else "has shape"
         raise ValueError(
-            f"{name} {got} {shape}, which does not broadcast to {cotangent.shape}, "
+            f"{name} {got} {shape}, which does not broadcast to {cotangent}, "
             "the shape of the cotangent"
         )
     return shape
 
 
-def _joint_shape(**shapes: tuple[int, ...]) -> tuple[int, ...]:
+def joint_shape(**shapes: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that arguments broadcast to."""
     given = [shape for shape in shapes.values() if shape]
     if len(given) == 1 or (given and given.count(given[0]) == len(given)):
