@@ -36,6 +36,11 @@ def _lies_on_gpu(device: Callable[[Any], tuple[int, int]], x: Any) -> bool:
         return False
 
 
+def any_on_gpu(*arguments: Any) -> bool:
+    """Whether any of the arguments is an array in the memory of a GPU."""
+    return any([type(x) is not np.ndarray and on_gpu(x) for x in arguments])
+
+
 def twin(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of the same name for arrays on a GPU."""
     stem = function.__module__.rpartition(".")[2]

@@ -17,18 +17,20 @@ _int32, _int64 = np.int32, np.int64
 MOST_EXTRAS = 4
 MASKS = ("", "band", "blocks")  # blocks may be cut by a band as well
 
-# name: how many arrays it takes
-NAMED = {
-    "relu": 0,
-    "gelu": 0,
-    "silu": 0,
-    "bias": 1,
-    "bias_relu": 1,
-    "bias_gelu": 1,
-    "bias_silu": 1,
-    "relu_slope": 2,
-    "gelu_slope": 2,
-    "silu_slope": 2,
+REAL = ("float16", "bfloat16", "float32", "float64")
+INTEGERS = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
+COMPLEX = ("complex64", "complex128")
+NAMED = {  # epilogues, and the dtypes that they are defined for
+    "relu": (*REAL, *INTEGERS),
+    "gelu": REAL,
+    "silu": REAL,
+    "bias": (*REAL, *INTEGERS, *COMPLEX, "bool"),
+    "bias_relu": (*REAL, *INTEGERS),
+    "bias_gelu": REAL,
+    "bias_silu": REAL,
+    "relu_slope": REAL,
+    "gelu_slope": REAL,
+    "silu_slope": REAL,
 }
 
 
@@ -151,7 +153,7 @@ class Finishing(NamedTuple):
 
 @functools.lru_cache(maxsize=1024)
 def finishing(finish: Finish, ring: Ring, dtype: str, later: bool = False) -> Finishing:
-    """Device functions for what is done with sums of a product of this dtype, or `later` will be."""
+    """Device functions for what is done, or `later` will be, with sums of this dtype."""
     return Finishing(
         _finished(finish, ring, dtype),
         *_keeping(finish.mask),

@@ -30,8 +30,11 @@ def _index_type(kind):
 def _words(item, size, count):
     """The vector that is read or written for `count` items, and how many items are in each part.
 
-    NVVM splits accesses of 16 bytes in items of less than 4: these go as int32.
+    NVVM splits accesses of 16 bytes in items of less than 4: these go as int32. Complex numbers
+    are two parts each.
     """
+    if isinstance(item, ir.LiteralStructType):
+        return ir.VectorType(item.elements[0], 2 * count), 0.5
     if size >= 4 or size * count < 4:
         return ir.VectorType(item, count), 1
     return ir.VectorType(_I32, size * count // 4), 4 // size
@@ -39,6 +42,14 @@ def _words(item, size, count):
 
 def _unpacked(builder, vector, item, per_word):
     """The items of a vector of words, the lowest bits first."""
+    if per_word < 1:
+        for k in range(0, vector.type.count, 2):
+            number = ir.Constant(item, ir.Undefined)
+            for part in range(2):
+                word = builder.extract_element(vector, ir.Constant(_I32, k + part))
+                number = builder.insert_value(number, word, part)
+            yield number
+        return
     for k in range(vector.type.count):
         word = builder.extract_element(vector, ir.Constant(_I32, k))
         if per_word == 1:
@@ -53,6 +64,9 @@ def _unpacked(builder, vector, item, per_word):
 def _packed(builder, items, vector_type, per_word):
     """The vector of words that holds these items, the lowest bits first."""
     vector = ir.Constant(vector_type, ir.Undefined)
+    if per_word < 1:
+        items = [builder.extract_value(x, part) for x in items for part in range(2)]
+        per_word = 1
     for k in range(vector_type.count):
         word = items[k * per_word]
         if per_word > 1:

@@ -7,7 +7,7 @@ operand: number `k` of line `i` is at ``k * pitch(length) + i``.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import cuda
@@ -109,7 +109,9 @@ def panel_functions(panel: Panel, convert) -> PanelFunctions:
                 break
             k = _int32(k_of(thread, i))
             for j in range(run):
-                over = max(k + (_int32(j) if along_k else _int32(0)) - (rest - _int32(1)), _int32(0))
+                over = max(
+                    k + (_int32(j) if along_k else _int32(0)) - (rest - _int32(1)), _int32(0)
+                )
                 ahead = _int64(j) * (k_step if along_k else line_step)
                 at = offsets[i] + shift + ahead - _int64(over) * k_step
                 staged[i * run + j] = source[at]

@@ -283,6 +283,8 @@ class Reading(NamedTuple):
 
     stored: Any  # Numba type
     convert: Callable[[Any], Any]  # device function: stored number to held one
+    name: str
+    itemsize: int
 
     @property
     def pointer(self) -> str:
@@ -339,7 +341,7 @@ def reading(have: str, want: str, conjugated: bool = False, modulus: int = 0) ->
         def convert(x):
             return lengthen(shorten(types.float32(widen(x))))
 
-    return Reading(stored, convert)
+    return Reading(stored, convert, f"{have}-{want}-{conjugated}-{modulus}", kind.itemsize)
 
 
 @functools.cache

@@ -140,9 +140,7 @@ def stepping(tile: Tile, ring: Ring, swapped: bool) -> tuple[Any, Any]:
         @cuda.jit(device=True, forceinline=True)
         def steps_of_both(total, x, y, shared, a_at, b_at):
             once(total, x, y, shared, a_at, b_at)
-            once(
-                total, x, y, shared, a_at + _int32(steps * a_step), b_at + _int32(steps * b_step)
-            )
+            once(total, x, y, shared, a_at + _int32(steps * a_step), b_at + _int32(steps * b_step))
 
         return steps_of_both
 
@@ -401,14 +399,12 @@ def product(
         if c_vector:
             store_runs(total, out, row, col, m, n, c, c_first, c_row)
         else:
-            store_all(
-                total, 0, row, col, m, n, c, c_first, c_row, c_col, mask, fill, fill_imag
-            )
+            store_all(total, 0, row, col, m, n, c, c_first, c_row, c_col, mask, fill, fill_imag)
 
     pointers = (a_read.pointer, b_read.pointer, f"{stored.name}*")
     base = [x for pointer in pointers for x in (pointer, *["int64"] * 5)]
     base += [*["int32"] * 6, "int64", "int32"]
-    if finish.plain or split and not masked:
+    if finish.plain or (split and not masked):
 
         def simt_product(
             a, a_row, a_col, a_0, a_1, a_2, b, b_row, b_col, b_0, b_1, b_2,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array
+from fastmat.core.devices import any_on_gpu, twin
 from fastmat.core.dtypes import DType
 from fastmat.ops.products import check_lengths, check_ranks, into, matrices, operands
 from fastmat.ops.programmed import programmed
@@ -118,6 +119,11 @@ def matmul(
            [10, 50]], dtype=int32)
     """
     if not semiring is mask is epilogue is None:
+        if any_on_gpu(x1, x2, out):
+            return twin(matmul)(
+                x1, x2, out, dtype=dtype, semiring=semiring, mask=mask, fill=fill,
+                epilogue=epilogue, epilogue_args=epilogue_args,
+            )  # fmt: skip
         return programmed(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_args)
     product = _plain(_products, x1, x2) if dtype is None else None
     if product is not None:
@@ -132,7 +138,11 @@ def matmul(
             result = _plain_vectors(product, x1, x2, out)
             if result is not None:
                 return result
-    return _general(x1, x2, out, dtype)
+    if any_on_gpu(x1, x2, out):
+        return twin(matmul)(x1, x2, out, dtype=dtype)
+    a, b, result_dtype = operands(x1, x2, dtype)
+    left, right, removed = matrices(a, b)
+    return into(_multiply, left, right, removed, (x1, x2), result_dtype, out)
 
 
 def _plain(entries: Entries, x1: Any, x2: Any) -> Callable[..., None] | None:
@@ -174,12 +184,6 @@ def _plain_vectors(product: Callable[..., None], x1: Array, x2: Array, out: Any)
     return None
 
 
-def _general(x1: Any, x2: Any, out: Any, dtype: Any) -> Any:
-    a, b, result_dtype = operands(x1, x2, dtype)
-    left, right, removed = matrices(a, b)
-    return into(_multiply, left, right, removed, (x1, x2), result_dtype, out)
-
-
 def matvec(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
     """Product of matrices and vectors, as `numpy.matvec`.
 
@@ -215,6 +219,8 @@ def matvec(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
         result = _plain_vectors(product, x1, x2, out)
         if result is not None:
             return result
+    if any_on_gpu(x1, x2, out):
+        return twin(matvec)(x1, x2, out, dtype=dtype)
     a, b, result_dtype = operands(x1, x2, dtype)
     check_ranks("matvec", a, 2, b, 1)
     check_lengths(a, a.shape[-1], b, b.shape[-1])
@@ -256,6 +262,8 @@ def vecmat(x1: Any, x2: Any, /, out: Any = None, *, dtype: Any = None) -> Any:
         result = _plain_vectors(product, x1, x2, out)
         if result is not None:
             return result
+    if any_on_gpu(x1, x2, out):
+        return twin(vecmat)(x1, x2, out, dtype=dtype)
     a, b, result_dtype = operands(x1, x2, dtype)
     check_ranks("vecmat", a, 1, b, 2)
     check_lengths(a, a.shape[-1], b, b.shape[-2])
@@ -299,6 +307,8 @@ def vecdot(x1: Any, x2: Any, /, out: Any = None, *, axis: int = -1, dtype: Any =
         result = _empty((1, 1), x1.dtype)
         dot(x1[_new], x2[:, _new], result, 1, 0, 0, 0)
         return result[0, 0]
+    if any_on_gpu(x1, x2, out):
+        return twin(vecdot)(x1, x2, out, axis=axis, dtype=dtype)
     a, b, result_dtype = operands(x1, x2, dtype)
     check_ranks("vecdot", a, 1, b, 1)
     try:

@@ -1,0 +1,70 @@
+"""Geometry of products, as data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastmat.cuda.simt import Tile
+
+
+class Choice(NamedTuple):
+    """A tile, and what of a multiprocessor's rate it reaches where there are enough of them."""
+
+    tile: Tile
+    rate: float
+
+
+TILES = {  # by bytes of the numbers that are computed with; the largest first
+    4: (
+        Choice(Tile(128, 128, 8, 8, 8, 4, 2), 1.0),
+        Choice(Tile(128, 64, 8, 8, 8, 4, 3), 0.9),
+        Choice(Tile(64, 64, 8, 8, 4, 4, 4), 0.75),
+        Choice(Tile(64, 32, 16, 4, 4, 8, 4), 0.55),
+        Choice(Tile(32, 32, 16, 4, 4, 8, 4), 0.5),
+    ),
+    8: (
+        Choice(Tile(128, 64, 8, 8, 4, 4, 2), 1.0),
+        Choice(Tile(64, 64, 8, 4, 4, 4, 2), 0.9),
+        Choice(Tile(32, 32, 8, 4, 4, 8, 4), 0.6),
+    ),
+    16: (
+        Choice(Tile(64, 64, 8, 4, 4, 4, 1), 1.0),
+        Choice(Tile(32, 32, 8, 4, 2, 4, 2), 0.7),
+    ),
+}
+# With masks and epilogues, which take registers: no more than one block needs.
+FINISHING = {
+    4: (
+        Choice(Tile(128, 128, 8, 8, 8, 4, 1), 1.0),
+        Choice(Tile(64, 64, 8, 8, 4, 4, 2), 0.8),
+        Choice(Tile(32, 32, 16, 4, 4, 8, 4), 0.5),
+    ),
+    8: (
+        Choice(Tile(64, 64, 8, 4, 4, 4, 1), 1.0),
+        Choice(Tile(32, 32, 8, 4, 4, 8, 2), 0.7),
+    ),
+    16: (Choice(Tile(32, 32, 8, 4, 2, 4, 1), 1.0),),
+}
+SPLIT_DEPTH = 128  # numbers of k that a part has at least
+WHOLE_DEPTH = 512  # of k from which sums are split where tiles are few
+MOST_PARTS = 64
+
+
+def tile_for(
+    choices: tuple[Choice, ...], m: int, n: int, k: int, items: int, multiprocessors: int
+) -> tuple[Tile, int]:
+    """The tile with which a product is computed soonest, and in how many parts of k."""
+    best = None
+    for tile, rate in choices:
+        blocks = -(-m // tile.rows) * -(-n // tile.cols) * items
+        parts = 1
+        if k >= WHOLE_DEPTH and 2 * blocks <= multiprocessors:
+            parts = min(multiprocessors // blocks, k // SPLIT_DEPTH, MOST_PARTS)
+        rounds = -(-blocks * parts // multiprocessors)
+        # What each part adds: its sums are written, read and added up.
+        cost = rounds * tile.rows * tile.cols * (k / parts / rate + 64 * (parts > 1))
+        if best is None or cost < best[0]:
+            best = cost, tile, parts
+    assert best is not None
+    _, tile, parts = best
+    return tile, parts
