@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmat.core.arrays import Array, like
+from fastmat.core.devices import also_on_gpu
 from fastmat.ops.approximations import Eigenpairs, ErrorEstimate, LowRank, RandomizedSVD
 from fastmat.ops.decompositions import eigh_of_rank, of_rank, relative_errors, within
 from fastmat.ops.draws import key_of
@@ -22,6 +23,7 @@ from fastmat.ops.range_finder import sketched
 from fastmat.ops.statistics import entry_of
 
 
+@also_on_gpu
 def randomized_svd(
     x: Any,
     n_components: int | None = None,
@@ -151,6 +153,7 @@ def randomized_svd(
     return RandomizedSVD(*(like(part, x) for part in found), *found.__reduce__()[1][3:])
 
 
+@also_on_gpu
 def low_rank_approximation(
     x: Any,
     rank: int | None = None,
@@ -267,6 +270,7 @@ def _of_stack(items: list[RandomizedSVD], a: Array) -> RandomizedSVD:
     return RandomizedSVD(left, middle, right, errors, items[0].n_iter, items[0].n_passes)
 
 
+@also_on_gpu
 def randomized_range(
     x: Any,
     size: int,
@@ -316,6 +320,7 @@ def randomized_range(
     return like(np.ascontiguousarray(basis), x)
 
 
+@also_on_gpu
 def randomized_eigh(
     x: Any,
     n_components: int,
