@@ -32,18 +32,21 @@ class Matrix:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
         return self.view.shape
 
     @property
     def dtype(self) -> DType:
+        """That of NumPy."""
         return np.dtype(self.view.dtype)
 
     @property
     def is_complex(self) -> bool:
+        """Whether numbers have two parts."""
         return self.view.dtype.startswith("complex")
 
     @property
-    def T(self) -> Matrix:  # noqa: N802
+    def T(self) -> Matrix:
         """The last two axes swapped."""
         axes = (*range(self.view.ndim - 2), self.view.ndim - 1, self.view.ndim - 2)
         return Matrix(self.view.transposed(axes))

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array
-from fastmat.cuda import columns, gram, qr_tall as kernels
+from fastmat.cuda import columns, gram
+from fastmat.cuda import qr_tall as kernels
 from fastmat.cuda.arrays import stream_of
 from fastmat.ops.on_gpu.gram import floats_of
 from fastmat.ops.on_gpu.matrices import (
@@ -63,7 +64,7 @@ def factored(a: Matrix, exact: bool = True, target: Matrix | None = None) -> tup
 
     Q may take the place of `a`.
     """
-    m, n = a.shape
+    n = a.shape[1]
     q = new(a.shape, a.view.dtype, a) if target is None else target
     r = np.zeros((n, n), gram.WIDE[a.view.dtype])
     if n == 0:
@@ -148,7 +149,7 @@ def gram_of(x: Matrix) -> Array:
 
 def measured(x: Matrix) -> tuple[Array, Array]:
     """The largest part of a number in each column, inf if one is not finite, and its length."""
-    (m, n), where = x.shape, x.view
+    m, n = x.shape
     if not n or not m:
         return np.zeros(n), np.zeros(n)
     tops, sums = _measured(x, 1.0)
