@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import struct
 import sys
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from cuda.bindings import driver as api
@@ -148,6 +150,26 @@ class Driver:
             if loaded is None:
                 loaded = kernel.loaded[device] = self._load(kernel, device)
             self._complete(loaded.launch(blocks, arguments, max(stream, 0)), stream)
+        finally:
+            checked(api.cuCtxPopCurrent())
+
+    def read(self, pointer: int, host: Any, stream: int, device: int) -> None:
+        """Copy to a contiguous NumPy array what the work on a stream has left at a pointer."""
+        with self._current(device):
+            checked(api.cuMemcpyDtoHAsync(host.ctypes.data, pointer, host.nbytes, max(stream, 0)))
+            checked(api.cuStreamSynchronize(max(stream, 0)))
+
+    def write(self, pointer: int, host: Any, stream: int, device: int) -> None:
+        """Copy a contiguous NumPy array to a pointer, as part of the work on a stream."""
+        with self._current(device):
+            checked(api.cuMemcpyHtoDAsync(pointer, host.ctypes.data, host.nbytes, max(stream, 0)))
+            checked(api.cuStreamSynchronize(max(stream, 0)))
+
+    @contextlib.contextmanager
+    def _current(self, device: int) -> Iterator[None]:
+        checked(api.cuCtxPushCurrent(self.context(device)))
+        try:
+            yield
         finally:
             checked(api.cuCtxPopCurrent())
 

@@ -8,11 +8,13 @@ import numpy as np
 
 from fastmat.core.arrays import as_array, native
 from fastmat.core.checks import check_out
+from fastmat.core.devices import also_on_gpu
 from fastmat.core.dtypes import kernel_name, unsupported
 from fastmat.ops.factors import delivered, floats_of, result_for
 from fastmat.ops.stacks import each_stack
 
 
+@also_on_gpu
 def gram(a: Any, /, out: Any = None) -> Any:
     """Gram matrix of the columns: ``aᴴ a``, for half the work of a product.
 
@@ -69,6 +71,7 @@ def gram(a: Any, /, out: Any = None) -> Any:
     return delivered(result, target, out, a)
 
 
+@also_on_gpu
 def power_step(a: Any, q: Any, /, out: Any = None) -> Any:
     """One step of power iteration, ``aᴴ (a q)``, in one pass over `a`.
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmat.core.arrays import Array, like
+from fastmat.core.devices import also_on_gpu
 from fastmat.ops.factors import floats_of
 from fastmat.ops.matmul import matmul
 
@@ -18,6 +19,7 @@ class QR(NamedTuple):
     R: Any
 
 
+@also_on_gpu
 def qr_tall(a: Any, /) -> QR:
     """Thin QR factorization ``a = Q R`` of a matrix with more rows than columns.
 

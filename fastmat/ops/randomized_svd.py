@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmat.core.arrays import Array, like
+from fastmat.core.devices import also_on_gpu
 from fastmat.ops.approximations import Eigenpairs, ErrorEstimate, LowRank, RandomizedSVD
 from fastmat.ops.decompositions import eigh_of_rank, of_rank, relative_errors, within
 from fastmat.ops.draws import key_of
@@ -22,6 +23,7 @@ from fastmat.ops.range_finder import sketched
 from fastmat.ops.statistics import entry_of
 
 
+@also_on_gpu
 def randomized_svd(
     x: Any,
     n_components: int | None = None,
@@ -119,28 +121,17 @@ def randomized_svd(
     (1, True)
     """
     a = operand_of(x)
-    m, n = a.shape[-2:]
-    if n_components is None and tol is None:
-        raise ValueError("neither n_components nor tol was given; give one of them, or both")
-    most = min(m, n)
-    if n_components is not None:
-        most = whole_number(n_components, "n_components", 1, min(m, n))
-    if norm not in ("fro", "spectral"):
-        raise ValueError(f"norm is {norm!r}; it must be 'fro' or 'spectral'")
-    limit = None if tol is None else tolerance(tol)
-    if limit is not None and a.ndim > 2:
-        raise ValueError(f"x has shape {a.shape}; with tol it must be a single matrix")
-    extra = whole_number(n_oversamples, "n_oversamples", 0)
-    plan = _Plan(
-        components=most,
-        size=min(most + extra, m, n),
-        tol=limit,
-        spectral=norm == "spectral",
-        n_iter=iterations(n_iter, None if n_components is None else most, min(m, n)),
-        normalizer=normalizer_of(power_iteration_normalizer),
-        transposed=transposes(transpose, m, n),
-        flip=bool(flip_sign),
-        seed=key_of(rng, 0)[0],
+    plan = planned(
+        a.shape,
+        n_components,
+        tol,
+        n_oversamples,
+        n_iter,
+        power_iteration_normalizer,
+        transpose,
+        flip_sign,
+        norm,
+        rng,
     )
     if a.ndim == 2:
         found = _factorized(a, plan)
@@ -151,6 +142,7 @@ def randomized_svd(
     return RandomizedSVD(*(like(part, x) for part in found), *found.__reduce__()[1][3:])
 
 
+@also_on_gpu
 def low_rank_approximation(
     x: Any,
     rank: int | None = None,
@@ -220,7 +212,7 @@ def low_rank_approximation(
     return LowRank(left, found.Vh, found.error, found.n_iter, found.n_passes)
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What `randomized_svd` was asked for, checked."""
 
     components: int
@@ -234,7 +226,45 @@ class _Plan(NamedTuple):
     seed: Any
 
 
-def _factorized(x: Any, plan: _Plan) -> RandomizedSVD:
+def planned(
+    shape: tuple[int, ...],
+    n_components: Any,
+    tol: Any,
+    n_oversamples: Any,
+    n_iter: Any,
+    normalizer: Any,
+    transpose: Any,
+    flip_sign: Any,
+    norm: Any,
+    rng: Any,
+) -> Plan:
+    """The arguments of `randomized_svd`, checked."""
+    m, n = shape[-2:]
+    if n_components is None and tol is None:
+        raise ValueError("neither n_components nor tol was given; give one of them, or both")
+    most = min(m, n)
+    if n_components is not None:
+        most = whole_number(n_components, "n_components", 1, min(m, n))
+    if norm not in ("fro", "spectral"):
+        raise ValueError(f"norm is {norm!r}; it must be 'fro' or 'spectral'")
+    limit = None if tol is None else tolerance(tol)
+    if limit is not None and len(shape) > 2:
+        raise ValueError(f"x has shape {shape}; with tol it must be a single matrix")
+    extra = whole_number(n_oversamples, "n_oversamples", 0)
+    return Plan(
+        components=most,
+        size=min(most + extra, m, n),
+        tol=limit,
+        spectral=norm == "spectral",
+        n_iter=iterations(n_iter, None if n_components is None else most, min(m, n)),
+        normalizer=normalizer_of(normalizer),
+        transposed=transposes(transpose, m, n),
+        flip=bool(flip_sign),
+        seed=key_of(rng, 0)[0],
+    )
+
+
+def _factorized(x: Any, plan: Plan) -> RandomizedSVD:
     a = x.T if plan.transposed else x
     if min(a.shape) == 0:
         raise ValueError(f"x has shape {x.shape}; it has no singular values")
@@ -267,6 +297,7 @@ def _of_stack(items: list[RandomizedSVD], a: Array) -> RandomizedSVD:
     return RandomizedSVD(left, middle, right, errors, items[0].n_iter, items[0].n_passes)
 
 
+@also_on_gpu
 def randomized_range(
     x: Any,
     size: int,
@@ -316,6 +347,7 @@ def randomized_range(
     return like(np.ascontiguousarray(basis), x)
 
 
+@also_on_gpu
 def randomized_eigh(
     x: Any,
     n_components: int,

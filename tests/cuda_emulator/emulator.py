@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import ctypes
 import weakref
 from typing import Any
 
@@ -87,6 +88,20 @@ class Emulator:
 
     def shared_limit(self, device: int) -> int:
         return _SHARED_LIMITS[self._capability] * 1024
+
+    def read(self, pointer: int, host: np.ndarray, stream: int, device: int) -> None:
+        """Copy to an array of the host."""
+        self._check_range(pointer, host.nbytes)
+        ctypes.memmove(_address(host), pointer, host.nbytes)
+
+    def write(self, pointer: int, host: np.ndarray, stream: int, device: int) -> None:
+        """Copy from an array of the host."""
+        self._check_range(pointer, host.nbytes)
+        ctypes.memmove(pointer, _address(host), host.nbytes)
+
+    def _check_range(self, pointer: int, size: int) -> None:
+        if not any(low <= pointer and pointer + size <= high for low, high, _ in arrays.ranges()):
+            raise Fault(f"a copy of {size} bytes at {pointer:#x}, near no array")
 
     def name(self, device: int) -> str:
         return "emulator"

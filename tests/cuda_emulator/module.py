@@ -144,6 +144,8 @@ def _size(kind: str) -> int:
         return 2
     if kind in ("float", "double"):
         return 4 if kind == "float" else 8
+    if kind.startswith("{"):  # complex numbers
+        return sum(map(_size, kind[1:-1].replace(" ", "").split(",")))
     count, inner = re.fullmatch(r"\[(\d+) x (.*)\]", kind).groups()
     return int(count) * _size(inner)
 
