@@ -69,7 +69,7 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
     narrow, store_length = write.narrow, min(columns, write.run)
     written = write.stored
     causal, boolean, plain = mask == "causal", mask == "bool", mask in (None, "causal", "bool")
-    one, log2_e, ln_2 = number(1), math.log2(math.e), number(math.log(2))
+    one, log2_e, ln_2 = number(1), number(math.log2(math.e)), number(math.log(2))
     lowest = number(-np.inf)
 
     fetch_q, put_q, length_q = chunk_of(
@@ -184,7 +184,7 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
         v_start = outer * v_outer + head * v_head
         mask_start = outer * mask_outer + head * mask_head
         first_column = cuda.blockIdx.y * (width_chunks * chunk)
-        factor_of_q = number(scale * log2_e)
+        factor_of_q = scale * log2_e
         left = types.int32(group * stride)
         weights = types.int32(first_weight + group * stride_of_weights)
         key_stop = types.int32(min(n, row + rows)) if causal else n

@@ -1,0 +1,72 @@
+"""Budgets on the machine code of kernels for GPUs: which instructions, how many registers.
+
+A budget names kernels as their factories do, or by a public call that launches them.
+"""
+
+import numpy as np
+import pytest
+from machine_code import Budget
+
+pytest.importorskip("numba_cuda")
+
+from cuda_emulator import EmulatedArray, Emulator, emulated
+
+import fastmat as fm
+from fastmat.cuda.attention import attention, tiles_for
+
+WIDE = ("LDG.E.128", "LDS.128", "STS.128", "STG.E.128")
+
+
+def launched(call):
+    """The kernels that a call launches on a GPU with 132 multiprocessors; they do not run.
+
+    `call` takes a function that makes an array of a shape and a dtype.
+    """
+
+    def kernels():
+        found = []
+
+        def record(self, kernel, *_):
+            found.append(kernel)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Emulator, "launch", record)
+            with emulated(multiprocessors=132):
+                call(lambda shape, dtype="f4": EmulatedArray.from_numpy(np.zeros(shape, dtype)))
+        return list(dict.fromkeys(found))
+
+    return kernels
+
+
+def attending(dtype, size, mask=None, stats=False, aligned=True):
+    """The kernel of attention for heads of a size."""
+    number = "float64" if dtype == "float64" else "float32"
+    tiles = tiles_for(number, size, size)
+    return lambda: [attention((dtype,) * 3, dtype, tiles, mask, stats, aligned)]
+
+
+QUICK = {
+    "attention float32 64": Budget(attending("float32", 64), 168, WIDE),
+    "softmax float32": Budget(
+        launched(lambda array: fm.softmax(array((64, 1024)))), 64, ("LDG.E.128", "STG.E.128")
+    ),
+    "layer_norm float32": Budget(
+        launched(lambda array: fm.layer_norm(array((64, 1024)), 1024)),
+        64,
+        ("LDG.E.128", "STG.E.128"),
+    ),
+    "matrix_transpose float32": Budget(
+        launched(lambda array: fm.matrix_transpose(array((512, 512)))), 64, ("LDG.E", "STG.E")
+    ),
+}
+FULL = {
+    "attention causal": Budget(attending("float32", 64, "causal", True), 168, WIDE),
+    "attention bool": Budget(attending("float32", 64, "bool", True), 255, WIDE),
+    "attention additive": Budget(attending("float32", 64, "float32"), 255, WIDE),
+    "attention float32 128": Budget(attending("float32", 128), 255, WIDE),
+    "attention float32 256": Budget(attending("float32", 256), 255, WIDE),
+    "attention float32 32": Budget(attending("float32", 32), 168, WIDE[:3]),
+    "attention strided": Budget(attending("float32", 64, None, True, False), 168, ("LDS.128",)),
+    "attention float64 64": Budget(attending("float64", 64), 255, (*WIDE, "DFMA"), True),
+    "attention float64 128": Budget(attending("float64", 128), 255, (*WIDE, "DFMA"), True),
+}
