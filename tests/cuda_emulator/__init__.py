@@ -21,9 +21,8 @@ def emulated(
     capability: tuple[int, int] = (8, 0), multiprocessors: int = 4, seed: int = 0
 ) -> Iterator[Emulator]:
     """An emulator in place of the driver."""
-    from fastmat.cuda import arrays, driver
-
     from cuda_emulator.library import EmulatedLibrary
+    from fastmat.cuda import arrays, driver
 
     arrays.register(EmulatedArray, EmulatedLibrary())
     emulator = Emulator(capability, multiprocessors, seed)

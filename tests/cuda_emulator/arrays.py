@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ POISON = 0xFF
 class Allocation:
     """A piece of memory, filled with garbage."""
 
-    live: weakref.WeakSet[Allocation] = weakref.WeakSet()
+    live: ClassVar[weakref.WeakSet[Allocation]] = weakref.WeakSet()
 
     def __init__(self, size: int, *, writable: bool = True) -> None:
         self._buffer = np.full(size + 2 * REDZONE + ALIGNMENT, POISON, np.uint8)
@@ -138,11 +138,11 @@ class EmulatedArray:
         return self._view(self._host[(*key, ...)])
 
     @property
-    def T(self) -> EmulatedArray:  # noqa: N802
+    def T(self) -> EmulatedArray:
         return self._view(self._host.T)
 
     @property
-    def mT(self) -> EmulatedArray:  # noqa: N802
+    def mT(self) -> EmulatedArray:
         return self._view(self._host.mT)
 
     def transpose(self, *axes: Any) -> EmulatedArray:

@@ -6,23 +6,21 @@ group of the copy: who reads too early, and who still reads what was there befor
 
 from __future__ import annotations
 
-from numba import njit
-
-from cuda_emulator.raw import fill, get, put, read_byte, write_byte
+from cuda_emulator.raw import fill, get, put, read_byte, within, write_byte
 
 TARGET, SOURCE, SIZE, READ, GROUP, COPY_WORDS = range(6)
 PENDING = 512  # copies of a thread
 COUNT, GROUPS, THREAD_WORDS = 0, 1, 2 + PENDING * COPY_WORDS
 
 
-@njit
+@within
 def begin(thread):
     """A thread has asked for no copies."""
     put(thread, COUNT, 0)
     put(thread, GROUPS, 0)
 
 
-@njit
+@within
 def ask(thread, target, source, size, read):
     """Note a copy; False if there are too many."""
     i = get(thread, COUNT)
@@ -39,13 +37,13 @@ def ask(thread, target, source, size, read):
     return True
 
 
-@njit
+@within
 def commit(thread):
     """Close the group of copies."""
     put(thread, GROUPS, get(thread, GROUPS) + 1)
 
 
-@njit
+@within
 def wait(thread, pending):
     """Do the copies of all groups but the latest; all if `pending` is -1."""
     left = 0

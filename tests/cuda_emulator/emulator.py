@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cuda_emulator import arrays, copies, machine, operations, scheduler, tensor_core
+from cuda_emulator import arrays, copies, fibers, machine, operations, scheduler, tensor_core
 from cuda_emulator.faults import Fault
 from cuda_emulator.module import Module
 
@@ -50,11 +50,11 @@ class _Memory:
         self._others = {
             "pointers": np.zeros(n, np.int64),
             "ready": np.zeros(n, np.int64),
-            "warps": np.zeros(n // 32 * scheduler.WARP_WORDS, np.int64),
+            "warps": np.zeros(n // 32 * fibers.WARP_WORDS, np.int64),
             "copies": np.empty(n * copies.THREAD_WORDS, np.int64),
             "scratch": np.zeros(tensor_core.SCRATCH_WORDS, np.int64),
         }
-        self.fibers = scheduler.Fibers(
+        self.fibers = fibers.Fibers(
             stacks=-(-_address(self._stacks) // 64) * 64,
             stack_size=STACK,
             mail=_address(self.mail),
@@ -137,7 +137,7 @@ class Emulator:
         state[machine.RANGE_COUNT] = len(ranges)
         module.words("emu_sites", 2 * max(1, len(module.sites))).reshape(-1, 2)[:] = -1, 0
         self._put_arguments(module, kernel, arguments)
-        code = scheduler.Code(
+        code = fibers.Code(
             switch=module.address("emu_switch"),
             start=module.address("emu_start"),
             state=module.address("emu_state"),
@@ -149,7 +149,7 @@ class Emulator:
         self._memory.seed[0] = self._random.integers(1, 2**62)
         scheduler.run(self._memory.fibers, code, _address(blocks), len(blocks))
         status, fiber, block = (int(v) for v in self._memory.result)
-        if status != scheduler.DONE:
+        if status != fibers.DONE:
             place = f"thread {fiber} of block {(block % x, block // x % y, block // x // y)}"
             what = self._what(module, status, fiber, kernel.threads)
             raise Fault(f"{kernel.name or kernel.function.__name__}, {place}: {what}")
@@ -184,27 +184,27 @@ class Emulator:
         row = self._memory.mail[fiber]
         number = int(row[machine.OPERATION])
         kind = operations.NAMES[module.table[number, 0]]
-        if status == scheduler.BAD_ACCESS:
+        if status == fibers.BAD_ACCESS:
             return self._bad_access(module, row, kind)
-        if status == scheduler.BARRIERS_DIFFER:
+        if status == fibers.BARRIERS_DIFFER:
             return "divergent barrier: the threads of the block wait at different barriers"
-        if status == scheduler.NOT_TAKING_PART:
+        if status == fibers.NOT_TAKING_PART:
             return f"{kind} wants a lane that does not take part (it has exited or is elsewhere)"
-        if status == scheduler.NOT_IN_MASK:
+        if status == fibers.NOT_IN_MASK:
             return f"{kind} with a mask that lacks the calling lane"
-        if status == scheduler.TOO_MANY:
+        if status == fibers.TOO_MANY:
             return f"more than {copies.PENDING} asynchronous copies of a thread are pending"
-        if status == scheduler.SPINNING:
+        if status == fibers.SPINNING:
             return "waits in a loop, for what never comes (blocks run one after the other)"
         doing = self._memory.doing[:n]
         waiting = {
             operations.NAMES[module.table[self._memory.mail[f, machine.OPERATION], 0]]
-            for f in np.flatnonzero(doing != scheduler.EXITED)
+            for f in np.flatnonzero(doing != fibers.EXITED)
         }
         return (
-            f"divergent barrier or deadlock: {np.sum(doing == scheduler.EXITED)} of {n} threads "
-            f"have exited, {np.sum(doing == scheduler.IN_BLOCK)} wait at a barrier and "
-            f"{np.sum(doing == scheduler.IN_WARP)} in operations of a warp; they wait in "
+            f"divergent barrier or deadlock: {np.sum(doing == fibers.EXITED)} of {n} threads "
+            f"have exited, {np.sum(doing == fibers.IN_BLOCK)} wait at a barrier and "
+            f"{np.sum(doing == fibers.IN_WARP)} in operations of a warp; they wait in "
             f"{', '.join(sorted(waiting))}"
         )
 

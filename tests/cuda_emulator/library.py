@@ -7,8 +7,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from fastmat.cuda.arrays import ITEMSIZE, Library, View
 from cuda_emulator.arrays import EmulatedArray
+from fastmat.cuda.arrays import ITEMSIZE, Library, View
 
 
 class EmulatedLibrary(Library):

@@ -30,11 +30,21 @@ STATE_WORDS = 32
 OPERATION, SITE, FIRST, ANSWER, MAIL_WORDS = 0, 1, 2, 32, 64
 ARGUMENT_WORDS = 64
 
-_SWITCH = r"""
-define void @emu_switch(ptr %save, ptr %load) naked noinline nounwind {
-  call void asm sideeffect "pushq %rbp\0Apushq %rbx\0Apushq %r12\0Apushq %r13\0Apushq %r14\0Apushq %r15\0Amovq %rsp, (%rdi)\0Amovq (%rsi), %rsp\0Apopq %r15\0Apopq %r14\0Apopq %r13\0Apopq %r12\0Apopq %rbx\0Apopq %rbp\0Aretq", ""()
+_SAVED = ("rbp", "rbx", "r12", "r13", "r14", "r15")
+_ASSEMBLY = "\\0A".join(
+    [
+        *(f"pushq %{name}" for name in _SAVED),
+        "movq %rsp, (%rdi)",
+        "movq (%rsi), %rsp",
+        *(f"popq %{name}" for name in reversed(_SAVED)),
+        "retq",
+    ]
+)
+_SWITCH = f"""
+define void @emu_switch(ptr %save, ptr %load) naked noinline nounwind {{
+  call void asm sideeffect "{_ASSEMBLY}", ""()
   unreachable
-}
+}}
 """
 
 _RUNTIME = """
@@ -103,7 +113,8 @@ def register(name: str, returned: str) -> str | None:
         return None
     cast = "" if returned == "i64" else f"%n = trunc i64 %v to {returned}\n"
     result = "%v" if returned == "i64" else "%n"
-    return f"define internal {returned} @{name}() alwaysinline {{\n{body}{cast}ret {returned} {result}\n}}"
+    head = f"define internal {returned} @{name}() alwaysinline"
+    return f"{head} {{\n{body}{cast}ret {returned} {result}\n}}"
 
 
 def _to_word(kind: str, value: str, name: str) -> list[str]:

@@ -1,15 +1,11 @@
-"""Arithmetic of the GPU in the host's LLVM: libdevice's own code, and what it is made of."""
+"""Arithmetic of the GPU in the host's LLVM: NVVM's intrinsics, and inline PTX that computes."""
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
-import llvmlite.binding as llvm
-
-from cuda_emulator.text import split
+from cuda_emulator import integers
 
 _FLOAT = {"f": "float", "d": "double"}
 _INTEGER = {"i": ("i32", "s"), "ui": ("i32", "u"), "ll": ("i64", "s"), "ull": ("i64", "u")}
@@ -58,6 +54,8 @@ def _arithmetic(name: str) -> list[str] | None:
     if found := re.fullmatch(r"(add|sub|mul|div)\.(?:rn|approx|full)\.([fd])", name):
         kind = _FLOAT[found[2]]
         return _body(kind, f"f{found[1]} {kind} %0, %1")
+    if found := re.fullmatch(r"(add|sub|mul|fma)\.(rz|rm|rp)\.f", name):
+        return _directed(found[1], found[2])
     if found := re.fullmatch(r"fma\.rn\.([fd])", name):
         return _body(_FLOAT[found[1]], _call("fma", _FLOAT[found[1]], "%0", "%1", "%2"))
     if name == "fma.rm.f":
@@ -116,6 +114,47 @@ def _arithmetic(name: str) -> list[str] | None:
     return None
 
 
+def _directed(operation: str, mode: str) -> list[str]:
+    """A float32 operation rounded towards zero (rz), down (rm) or up (rp).
+
+    The result in float64, which is exact for all but far-apart operands, is rounded to the nearest
+    float32, and moved by a unit in the last place if that is on the wrong side.
+    """
+    count = 3 if operation == "fma" else 2
+    wide = [f"%w{i} = fpext float %{i} to double" for i in range(count)]
+    exact = (
+        "call double @llvm.fma.f64(double %w0, double %w1, double %w2)"
+        if operation == "fma"
+        else f"f{operation} double %w0, %w1"
+    )
+    wrong = {
+        "rz": ["%big = fcmp ogt double %back.size, %exact.size"],
+        "rm": ["%big = fcmp ogt double %back, %exact"],
+        "rp": ["%big = fcmp olt double %back, %exact"],
+    }[mode]
+    # Towards zero the bits get smaller; away from it they get larger.
+    towards = {"rz": "true", "rm": "%positive", "rp": "%negative"}[mode]
+    return [
+        *wide,
+        f"%exact = {exact}",
+        "%near = fptrunc double %exact to float",
+        "%back = fpext float %near to double",
+        "%exact.size = call double @llvm.fabs.f64(double %exact)",
+        "%back.size = call double @llvm.fabs.f64(double %back)",
+        *wrong,
+        "%positive = fcmp ogt float %near, 0.0",
+        "%negative = fcmp olt float %near, 0.0",
+        "%bits = bitcast float %near to i32",
+        f"%step = select i1 {towards}, i32 -1, i32 1",
+        "%moved = add i32 %bits, %step",
+        "%zero = fcmp oeq float %near, 0.0",
+        f"%beside = select i1 %zero, i32 {-(2**31) + 1 if mode == 'rm' else 1}, i32 %moved",
+        "%other = bitcast i32 %beside to float",
+        "%result = select i1 %big, float %other, float %near",
+        "ret float %result",
+    ]
+
+
 def intrinsic(name: str, returned: str, arguments: Iterable[str]) -> str | None:
     """A definition of one of NVVM's arithmetic intrinsics; None if it is none of them."""
     body = _arithmetic(name.removeprefix("nvvm."))
@@ -164,6 +203,9 @@ def _half(value: str, kind: str, result: str) -> list[str]:
 def assembly(name: str, text: str, returned: str, arguments: list[str]) -> str | None:
     """A function that does what arithmetic in inline PTX does; None if it is unknown here."""
     text = re.sub(r"\s+", " ", text).strip().rstrip(";")
+    body = integers.body(text)
+    if body is not None:
+        return _definition(name, returned, arguments, body)
     opcode, _, operands = text.partition(" ")
     if operands.replace(" ", "") != ",".join(f"${i}" for i in range(len(arguments) + 1)):
         return None
@@ -191,64 +233,3 @@ def assembly(name: str, text: str, returned: str, arguments: list[str]) -> str |
         return _definition(name, returned, arguments, body)
     body = _arithmetic(opcode) if opcode[-4:] in (".f32", ".f64") else None
     return None if body is None else _definition(name, returned, arguments, body)
-
-
-@functools.cache
-def _library() -> tuple[dict[str, str], dict[str, str]]:
-    """libdevice's functions and globals, by name."""
-    path = _libdevice_path()
-    text = str(llvm.parse_bitcode(path.read_bytes())).replace("@llvm.nvvm.", "@nvvm.")
-    text = re.sub(r"(?m)^;.*\n", "", text)
-    text = re.sub(r",? ![a-zA-Z.]+ !\d+", "", text)
-    text = re.sub(r"(?<=[)}]) (?:local_unnamed_addr )?#\d+", "", text)
-    functions = {
-        found[1]: found[0].replace("define ", "define linkonce_odr ", 1)
-        for found in re.finditer(r"(?ms)^define [^\n]*?@([\w.]+)\([^\n]*\{\n.*?^\}\n", text)
-    }
-    functions = {
-        name: re.sub(
-            r"define linkonce_odr (?:internal|linkonce_odr) ", "define linkonce_odr ", body
-        )
-        for name, body in functions.items()
-    }
-    variables = {found[1]: found[0] for found in re.finditer(r"(?m)^@([\w.]+) = .*$", text)}
-    declarations = {
-        found[1]: found[0] for found in re.finditer(r"(?m)^declare .*@([\w.]+)\(.*\)", text)
-    }
-    return functions, variables | declarations
-
-
-def _libdevice_path() -> Path:
-    import nvidia
-
-    for folder in nvidia.__path__:
-        for path in Path(folder).rglob("libdevice.10.bc"):
-            return path
-    raise FileNotFoundError("libdevice.10.bc: install nvidia-nvvm")
-
-
-_REFLECTED = "define internal i32 @__nvvm_reflect(ptr %0) alwaysinline {\nstart:\n  ret i32 0\n}\n"
-
-
-def libdevice(names: Iterable[str]) -> tuple[str, set[str]]:
-    """The code of functions of libdevice and of all that they use; and names it does not have."""
-    functions, others = _library()
-    found: dict[str, str] = {}
-    missing = set()
-    wanted = list(names)
-    while wanted:
-        name = wanted.pop()
-        if name in found:
-            continue
-        body = _REFLECTED if name == "__nvvm_reflect" else functions.get(name, others.get(name))
-        if body is None:
-            missing.add(name)
-            continue
-        found[name] = body
-        wanted += re.findall(r"@([\w.]+)", body)
-    return "\n".join(found.values()), missing
-
-
-def arguments_of(declaration: str) -> list[str]:
-    """The types of a declaration's arguments."""
-    return [part.split("%")[0].strip() for part in split(declaration)]

@@ -19,7 +19,8 @@ SITE_WORDS = 2
 _CHECKS = """
 @emu_sites = global [{words} x i64] zeroinitializer, align 16
 
-define internal void @emu_check(ptr %p, i64 %size, i64 %mask, i64 %written, i64 %number) alwaysinline {{
+define internal void @emu_check(ptr %p, i64 %size, i64 %mask, i64 %written, i64 %number)
+    alwaysinline {{
 start:
   %place = mul i64 %number, {site_words}
   %site = getelementptr i64, ptr @emu_sites, i64 %place
@@ -52,7 +53,8 @@ done:
   ret void
 }}
 
-define void @emu_search(i64 %address, i64 %size, i64 %mask, i64 %written, i64 %number) noinline cold {{
+define void @emu_search(i64 %address, i64 %size, i64 %mask, i64 %written, i64 %number)
+    noinline cold {{
 start:
   %table = load ptr, ptr getelementptr (i64, ptr @emu_state, i64 {ranges})
   %count = load i64, ptr getelementptr (i64, ptr @emu_state, i64 {range_count})

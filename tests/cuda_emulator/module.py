@@ -18,10 +18,10 @@ from numba import types
 from numba.cuda import compiler
 from numba.cuda.dispatcher import kernel_fixup
 
-from fastmat.cuda.kernel import compiling_for
-from cuda_emulator import machine, mathematics, memory, operations
+from cuda_emulator import libdevice, machine, mathematics, memory, operations
 from cuda_emulator.faults import UnknownInstruction
 from cuda_emulator.text import closing, fields, split, take_type
+from fastmat.cuda.kernel import compiling_for
 
 GAP = 256  # bytes between variables in shared memory
 _NAME = r'@(?:"[^"]*"|[\w.$-]+)'
@@ -187,7 +187,7 @@ def _replace_assembly(text: str, traps: _Traps) -> str:
                 body = body.replace("@nvvm.read.ptx.sreg.dynamic_smem_size", f"@{name}")
             if body is None:
                 raise UnknownInstruction(f"inline PTX not known to the emulator: {code}")
-            defined[code, returned, *kinds] = name
+            defined[(code, returned, *kinds)] = name
             traps.declarations.append(body)
         call = f"call {returned} @{name}({', '.join(arguments)})"
         lines[i] = line[: found.start()] + call
@@ -245,11 +245,11 @@ def _defined(name: str, returned: str, kinds: list[str]) -> str | None:
 
 def _with_libdevice(text: str) -> str:
     wanted = [m[2][1:] for m in _DECLARED.finditer(text) if m[2].startswith("@__nv")]
-    code, missing = mathematics.libdevice(wanted)
+    code, missing = libdevice.code(wanted)
     if missing:
         raise UnknownInstruction(f"{', '.join(missing)}: not in libdevice")
     text = re.sub(r"(?m)^declare [^\n]*@__nv[^\n]*$", "", text)
-    declared = set(m[2] for m in _DECLARED.finditer(text))
+    declared = {m[2] for m in _DECLARED.finditer(text)}
     code = _DECLARED.sub(lambda m: "" if m[2] in declared else m[0], code)
     return text + "\n" + code
 
@@ -312,7 +312,8 @@ class Module:
 
     def _shared_definitions(self, dynamic: int) -> str:
         self.shared_size = self.dynamic + dynamic + GAP
-        text = f"\n@emu_shared = addrspace(3) global [{self.shared_size} x i8] zeroinitializer, align 1024\n"
+        kind = f"[{self.shared_size} x i8]"
+        text = f"\n@emu_shared = addrspace(3) global {kind} zeroinitializer, align 1024\n"
         for variable in self.shared:
             text += (
                 f"{variable.name} = alias i8, ptr addrspace(3) getelementptr "

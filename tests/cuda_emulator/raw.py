@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 _WORD = ir.IntType(64)
+
+# A compiled function that only compiled functions call.
+within = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def _reader(kind):

@@ -7,7 +7,6 @@ A is in row g or g + 8, one of B in column g, and those of C are in columns 2 t 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from cuda_emulator.raw import (
     bits_of_double,
@@ -18,6 +17,7 @@ from cuda_emulator.raw import (
     read_double,
     read_float,
     read_u16,
+    within,
     write_double,
     write_float,
 )
@@ -28,7 +28,7 @@ _UP = np.float32(2.0**112)
 SCRATCH_WORDS = 16 * 16 + 16 * 8  # for A and B
 
 
-@njit
+@within
 def half(bits):
     """The float32 of the bits of a float16."""
     size = float_of_bits((bits & 0x7FFF) << 13) * _UP
@@ -37,7 +37,7 @@ def half(bits):
     return -size if bits & 0x8000 else size
 
 
-@njit
+@within
 def _number(word, kind, part):
     if kind == _TF32:
         return float_of_bits(word & 0xFFFFE000)  # the hardware ignores the other bits
@@ -45,7 +45,7 @@ def _number(word, kind, part):
     return half(bits) if kind == _F16 else float_of_bits(bits << 16)
 
 
-@njit
+@within
 def mma(mail, scratch, kind, m, k, in_a, in_b):
     """Arguments: registers of A, B and C. Answers: those of A B + C, summed in order of k."""
     if kind == _F64:
@@ -76,7 +76,7 @@ def mma(mail, scratch, kind, m, k, in_a, in_b):
             answer(mail, lane, r, bits_of_float(total))
 
 
-@njit
+@within
 def _mma_double(mail, scratch, m, k, in_a, in_b):
     a, b = scratch, scratch + 8 * 16 * 16
     rows = m // 8
@@ -98,7 +98,7 @@ def _mma_double(mail, scratch, m, k, in_a, in_b):
             answer(mail, lane, r, bits_of_double(total))
 
 
-@njit
+@within
 def load_matrices(mail, addresses, count, transposed):
     """Answers: a register of two 16-bit numbers per matrix; `addresses`: of the rows, by lane."""
     for lane in range(32):

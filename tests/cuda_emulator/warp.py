@@ -7,33 +7,36 @@ mask. Mail is read and written by word (`cuda_emulator.machine`).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from cuda_emulator.machine import ANSWER, FIRST, MAIL_WORDS
-from cuda_emulator.raw import get, put
+from cuda_emulator.raw import get, put, within
 
 _ALL = np.int64(0xFFFFFFFF)
 
+# Arguments and answers. (Numba compiles a function again for each literal number.)
+MASK, VALUE, LANE, CLAMP = map(np.int64, range(4))
+RESULT, IN_RANGE = map(np.int64, range(2))
 
-@njit
+
+@within
 def argument(mail, lane, i):
     """Argument i of a lane."""
     return get(mail, lane * MAIL_WORDS + FIRST + i)
 
 
-@njit
+@within
 def answer(mail, lane, i, value):
     """Give a lane its result i."""
     put(mail, lane * MAIL_WORDS + ANSWER + i, value)
 
 
-@njit
+@within
 def has(lanes, lane):
     """Whether a lane is in a mask."""
     return (lanes >> lane) & 1 != 0
 
 
-@njit
+@within
 def shuffle(mail, lanes, mode):
     """Arguments: mask, value, lane or distance, clamp. Answers: value, whether it was in range.
 
@@ -42,8 +45,8 @@ def shuffle(mail, lanes, mode):
     for lane in range(32):
         if not has(lanes, lane):
             continue
-        b = argument(mail, lane, 2) & 31
-        c = argument(mail, lane, 3)
+        b = argument(mail, lane, LANE) & 31
+        c = argument(mail, lane, CLAMP)
         segment = (c >> 8) & 31
         last = (lane & segment) | (c & 31 & ~segment)
         if mode == 0:
@@ -59,17 +62,17 @@ def shuffle(mail, lanes, mode):
             source = lane
         if not has(lanes, source):
             return lane
-        answer(mail, lane, 0, argument(mail, source, 1))
-        answer(mail, lane, 1, np.int64(within))
+        answer(mail, lane, RESULT, argument(mail, source, VALUE))
+        answer(mail, lane, IN_RANGE, np.int64(within))
     return -1
 
 
-@njit
+@within
 def vote(mail, lanes, mode):
     """Arguments: mask, predicate. Answers: ballot, whether all, any, or all the same."""
     ballot = np.int64(0)
     for lane in range(32):
-        if has(lanes, lane) and argument(mail, lane, 1) & 1:
+        if has(lanes, lane) and argument(mail, lane, VALUE) & 1:
             ballot |= np.int64(1) << lane
     if mode == 0:
         result = ballot == lanes
@@ -79,11 +82,11 @@ def vote(mail, lanes, mode):
         result = ballot == 0 or ballot == lanes
     for lane in range(32):
         if has(lanes, lane):
-            answer(mail, lane, 0, ballot)
-            answer(mail, lane, 1, np.int64(result))
+            answer(mail, lane, RESULT, ballot)
+            answer(mail, lane, IN_RANGE, np.int64(result))
 
 
-@njit
+@within
 def match(mail, lanes, mode):
     """Arguments: mask, value. Answers: the lanes with the same value (or all lanes, or none)."""
     for lane in range(32):
@@ -91,15 +94,15 @@ def match(mail, lanes, mode):
             continue
         same = np.int64(0)
         for other in range(32):
-            if has(lanes, other) and argument(mail, other, 1) == argument(mail, lane, 1):
+            if has(lanes, other) and argument(mail, other, VALUE) == argument(mail, lane, VALUE):
                 same |= np.int64(1) << other
         if mode == 1 and same != lanes:
             same = np.int64(0)
-        answer(mail, lane, 0, same)
-        answer(mail, lane, 1, np.int64(same != 0))
+        answer(mail, lane, RESULT, same)
+        answer(mail, lane, IN_RANGE, np.int64(same != 0))
 
 
-@njit
+@within
 def reduce(mail, lanes, operation, signed):
     """Arguments: mask, value of 32 bits. Answer: the values of all lanes, combined."""
     result = np.int64(0)
@@ -107,7 +110,7 @@ def reduce(mail, lanes, operation, signed):
     for lane in range(32):
         if not has(lanes, lane):
             continue
-        value = argument(mail, lane, 1) & _ALL
+        value = argument(mail, lane, VALUE) & _ALL
         if signed and value >> 31:
             value -= np.int64(1) << 32
         if not begun:
@@ -127,4 +130,4 @@ def reduce(mail, lanes, operation, signed):
         begun = True
     for lane in range(32):
         if has(lanes, lane):
-            answer(mail, lane, 0, result & _ALL)
+            answer(mail, lane, RESULT, result & _ALL)
