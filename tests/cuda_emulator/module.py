@@ -142,6 +142,8 @@ def _size(kind: str) -> int:
         return 2
     if kind in ("float", "double"):
         return 4 if kind == "float" else 8
+    if kind.startswith("{"):  # a complex number
+        return sum(_size(part.strip()) for part in kind.strip("{}").split(","))
     count, inner = re.fullmatch(r"\[(\d+) x (.*)\]", kind).groups()
     return int(count) * _size(inner)
 
