@@ -1,9 +1,9 @@
 """Races the tiles of products on a GPU: what chooses the rows of ``fastmat/cuda/launch_*.py``.
 
-    python benchmarks/gpu_tiles.py [--size 4096] [--family simt halves doubles singles] [--json FILE]
+    python benchmarks/gpu_tiles.py [--size 4096] [--family simt halves doubles] [--json FILE]
 
-Each tile is put in the table alone, checked against PyTorch, then timed by CUDA events in blocks
-that alternate with PyTorch's. Kernels are compiled in several processes first, into fastmat's cache.
+Each tile is put in the table alone, checked against PyTorch, then timed by CUDA events, in blocks
+that alternate. Kernels are compiled in several processes first, into the cache.
 """
 
 import argparse

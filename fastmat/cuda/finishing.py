@@ -31,6 +31,9 @@ NAMED = {  # epilogues, and the dtypes that they are defined for
     "relu_slope": REAL,
     "gelu_slope": REAL,
     "silu_slope": REAL,
+    "relu_slope_unbiased": REAL,
+    "gelu_slope_unbiased": REAL,
+    "silu_slope_unbiased": REAL,
 }
 
 

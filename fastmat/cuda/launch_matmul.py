@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastmat.cuda.matvec import AT_ONCE, THREADS, Shape
 from fastmat.cuda.simt import Tile
 
 
@@ -68,3 +69,36 @@ def tile_for(
     assert best is not None
     _, tile, parts = best
     return tile, parts
+
+
+LANES = (  # by how many loads a row takes: how many lanes share it
+    (16, 4),
+    (64, 16),
+    (1024, 32),
+)
+LANES_ACROSS = 32  # that read neighbouring rows
+VECTOR_BLOCKS = 8  # of a multiprocessor, that sums of long rows are split for
+VECTOR_ROUNDS = 4  # of all loads in flight, that a part has at least
+
+
+def shape_for(m: int, k: int, along_k: bool, run: int, vector_run: int) -> Shape:
+    """How blocks share out a matrix that is multiplied with a vector."""
+    if not along_k:
+        return Shape(False, LANES_ACROSS, run)
+    loads = -(-k // run)
+    for most, lanes in LANES:
+        if loads <= most:
+            return Shape(True, lanes, run, min(run, vector_run))
+    return Shape(True, THREADS if m < 4096 else 32, run, min(run, vector_run))
+
+
+def parts_of_vector(shape: Shape, blocks: int, k: int, multiprocessors: int) -> tuple[int, int]:
+    """In how many parts of k to sum, and how long they are."""
+    numbers = shape.lanes * shape.run if shape.along_k else THREADS // shape.lanes
+    least = numbers * AT_ONCE * VECTOR_ROUNDS
+    parts = min(VECTOR_BLOCKS * multiprocessors // blocks, k // least)
+    if parts < 2:
+        return 1, k
+    chunk = -(-k // parts)
+    chunk = -(-chunk // least) * least
+    return -(-k // chunk), chunk

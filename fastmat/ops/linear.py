@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmat.core.arrays import Array, as_array, like
 from fastmat.core.checks import check_out
+from fastmat.core.devices import also_on_gpu
 from fastmat.core.dtypes import DType, kernel_name, unsupported
 from fastmat.ops.masks import dense, kept_by
 from fastmat.ops.matmul import matmul, vecmat
@@ -34,6 +35,7 @@ class MatmulGradients(NamedTuple):
     x2: Any
 
 
+@also_on_gpu
 def linear(
     x: Any, weight: Any, bias: Any = None, *, activation: Any = None, out: Any = None
 ) -> Any:
@@ -95,6 +97,7 @@ def linear(
     return out
 
 
+@also_on_gpu
 def linear_vjp(
     cotangent: Any, x: Any, weight: Any, bias: Any = None, *, activation: Any = None
 ) -> LinearGradients:
@@ -153,6 +156,7 @@ def linear_vjp(
     return LinearGradients(like(by_x, x, weight), like(by_weight, x, weight), by_bias)
 
 
+@also_on_gpu
 def matmul_vjp(cotangent: Any, x1: Any, x2: Any, *, mask: Any = None) -> MatmulGradients:
     """Gradients of `matmul` with ``+`` and ``*``.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numba.core import errors
+from numba.cuda.core import errors as cuda_errors
 
 from fastmat.core.arrays import Array
 from fastmat.core.dtypes import DType, kernel_name, unsupported
@@ -99,7 +102,8 @@ def result_shape(
 
 
 @functools.cache
-def _plain_ring(dtype: str) -> Ring:
+def plain_ring(dtype: str) -> Ring:
+    """Sums of products."""
     return named_ring("plus_times", dtype)
 
 
@@ -113,12 +117,12 @@ def into(
     conjugated: bool = False,
 ) -> Any:
     """The product of two stacks of matrices, without the `removed` axes of their product."""
-    full, axes, shape = result_shape(a, b, removed, inputs)
+    _, axes, shape = result_shape(a, b, removed, inputs)
     device_of(*inputs)
     reads = reading(a.dtype, dtype, conjugated), reading(b.dtype, dtype)
     return stored(
         out, shape, dtype, inputs, axes,
-        lambda c: compute(a, b, c, _plain_ring(dtype), reads, PLAIN),
+        lambda c: compute(a, b, c, plain_ring(dtype), reads, PLAIN),
     )  # fmt: skip
 
 
@@ -153,7 +157,7 @@ def stored(
     place = final
     if out is not None:
         same_device(x1=like, out=final)
-        if any([may_overlap(final, x) for x in inputs]):
+        if any(may_overlap(final, x) for x in inputs):
             place = empty(shape, dtype, like)[1]
             if keeps:
                 copy(final, place, stream_of(like))
@@ -161,6 +165,18 @@ def stored(
     if place is not final:
         copy(place, final, stream_of(like))
     return result
+
+
+@contextlib.contextmanager
+def compiling(users: Any, dtype: str) -> Iterator[None]:
+    """A TypeError where Numba cannot compile the functions of `users`; None if there are none."""
+    try:
+        yield
+    except (errors.NumbaError, cuda_errors.NumbaError) as error:
+        if users is None:
+            raise
+        name = users if isinstance(users, str) else repr(getattr(users, "__name__", users))
+        raise TypeError(f"{name} for {dtype} cannot be compiled: {error}") from error
 
 
 def compute(

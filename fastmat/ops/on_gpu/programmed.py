@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.core import errors
-from numba.cuda.core import errors as cuda_errors
-
 from fastmat.cuda.arrays import View, same_device, view
 from fastmat.cuda.finishing import MOST_EXTRAS, NAMED
 from fastmat.cuda.matmul import Mask, Program
 from fastmat.ops import programmed as on_cpu
 from fastmat.ops.masks import Band, Blocks, kept_by
 from fastmat.ops.on_gpu.products import (
+    compiling,
     compute,
     device_of,
     host_dtype,
@@ -47,7 +45,7 @@ def programmed(
         raise TypeError("mask is sparse; products of arrays on a GPU want booleans or a mask of "
                         "fastmat.masks")  # fmt: skip
     full, axes, shape = result_shape(left, right, removed, (a, b))
-    kept = _kept(mask, full, axes)
+    kept = kept_views(mask, full, axes)
     extras = _extras(epilogue, epilogue_args, full, axes, wanted)
     filled = on_cpu._fill(fill, host_dtype(wanted), out)
     value = filled.item() if filled.size else None
@@ -55,23 +53,18 @@ def programmed(
     read = [a, b, *extras, *(() if kept is None or kept.blocks is None else (kept.blocks,))]
     for position, x in enumerate(read[2:]):
         same_device(x1=a, **{f"epilogue_args[{position}]" if x in extras else "mask": x})
-    try:
+    users = [repr(ring)] if isinstance(ring, Semiring) else []
+    if epilogue is not None and not isinstance(epilogue, str):
+        users.append(repr(getattr(epilogue, "__name__", epilogue)))
+    with compiling(" and ".join(users) or None, wanted):
         return stored(
             out, shape, wanted, tuple(read), axes,
             lambda c: compute(left, right, c, kernel_ring, reads, program),
             keeps=kept is not None and value is None,
         )  # fmt: skip
-    except (errors.NumbaError, cuda_errors.NumbaError) as error:
-        users = [repr(ring)] if isinstance(ring, Semiring) else []
-        if epilogue is not None and not isinstance(epilogue, str):
-            users.append(repr(getattr(epilogue, "__name__", epilogue)))
-        if not users:
-            raise
-        what = f"{' and '.join(users)} for {wanted}"
-        raise TypeError(f"{what} cannot be compiled: {error}") from error
 
 
-def _kept(mask: Any, full: tuple[int, ...], axes: tuple[int, ...]) -> Mask | None:
+def kept_views(mask: Any, full: tuple[int, ...], axes: tuple[int, ...]) -> Mask | None:
     """A mask as kernels take it."""
     if mask is None:
         return None
