@@ -144,13 +144,8 @@ def _size(kind: str) -> int:
         return 2
     if kind in ("float", "double"):
         return 4 if kind == "float" else 8
-<<<<<<< HEAD
     if kind.startswith("{"):  # complex numbers
         return sum(map(_size, kind[1:-1].replace(" ", "").split(",")))
-=======
-    if kind.startswith("{"):  # a complex number
-        return sum(_size(part.strip()) for part in kind.strip("{}").split(","))
->>>>>>> e70504438ed2571219f86ff145dd51cb2cde33e8
     count, inner = re.fullmatch(r"\[(\d+) x (.*)\]", kind).groups()
     return int(count) * _size(inner)
 
