@@ -33,6 +33,7 @@ def kernel(
     tile: Tile,
     width: int = 16,
     pairs: bool = True,
+    fenced: bool = True,
 ) -> Kernel:
     """c = a @ b, for each item of a batch; arguments as those of `tensor_mma.kernel`.
 
@@ -67,6 +68,7 @@ def kernel(
     wait_for_all = wait_for_products(0)
     wait_for_others = wait_for_products(1)
     ALIGN = np.uint32(SLACK - 1)
+    FENCED = 1 if fenced else 0
     assert tile.depth == tile.warp_rows == 64
     assert tile.stages >= 3
 
@@ -138,7 +140,8 @@ def kernel(
 
         while left > LEFT_BEHIND:
             wait()
-            fence_for_products()
+            if FENCED:
+                fence_for_products()
             cuda.syncthreads()
             # All warpgroups are done with the stage that is filled next.
             at_a = LAYOUT_A | np.uint64((start_a + used) >> np.uint32(4))
@@ -173,8 +176,9 @@ def kernel(
     return Kernel(
         product,
         ("uint16*", "uint16*", element(out).pointer, *sizes),
-        name=f"wgmma {dtype} {out} {layouts} {tuple(tile)} {width} {pairs}",
+        name=f"wgmma {dtype} {out} {layouts} {tuple(tile)} {width} {pairs} {fenced}",
         threads=threads,
+        blocks=tile.blocks,
         shared=tile.shared(2) + SLACK,
         specific=True,
     )
