@@ -175,8 +175,10 @@ def _plan(
     sums = "float64" if dtype == "float64" else "float32"
     written, c_row, c_step = (out, c.row, c.step) if parts == 1 else (sums, n, m * n)
     size = ITEMSIZE[written]
-    pairs = not (c_row % 2 or c_step % 2 or (parts == 1 and c.pointer % (2 * size)))
-    found = kernel(instruction, written, a_along_k, b_along_k, tile, width, pairs)
+    run = 16 if size == 2 else 2 * size  # bytes that are written at once
+    start = c.pointer if parts == 1 else 0
+    aligned = not (c_row * size % run or c_step * size % run or start % run)
+    found = kernel(instruction, written, a_along_k, b_along_k, tile, width, aligned)
     tiles = -(-m // tile.rows) * -(-n // tile.columns)
     lines = (
         a.line(a_along_k),
