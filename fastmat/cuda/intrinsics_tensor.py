@@ -157,6 +157,22 @@ def store_pair(dtype):
     return store
 
 
+@intrinsic
+def move_run(typing_context, target, i, source, j):
+    """16 bytes from ``source[j]`` on to ``target[i]``; both at multiples of 16 bytes."""
+
+    def emit(context, builder, signature, values):
+        kinds = signature.args
+        words = ir.VectorType(_I32, 4).as_pointer()
+        read = _address(context, builder, kinds[2], values[2], values[3])
+        written = _address(context, builder, kinds[0], values[0], values[1])
+        run = builder.load(builder.bitcast(read, words), align=16)
+        builder.store(run, builder.bitcast(written, words), align=16)
+        return context.get_dummy_value()
+
+    return types.void(target, _index_type(i), source, _index_type(j)), emit
+
+
 class Shape(NamedTuple):
     """Of a product: rows of a, depth, and the registers of a thread for a, b and c."""
 

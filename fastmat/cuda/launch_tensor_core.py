@@ -12,6 +12,7 @@ class Choice(NamedTuple):
 
     tile: Tile
     rate: float
+    wgmma: bool = False  # by warpgroups
 
 
 _HALVES = (
@@ -22,6 +23,13 @@ _HALVES = (
     Choice(Tile(128, 64, 64, 64, 32, 4, 8, 2), 0.7),
     Choice(Tile(64, 64, 64, 32, 32, 4, 8, 2), 0.5),
     Choice(Tile(64, 64, 32, 32, 32, 4, 8, 2), 0.45),
+)
+# By warpgroups: compute capability 9.0 only, and lines of a and b at multiples of 16 bytes. Rates
+# are relative to mma.sync. Not used until they have been checked on such a GPU.
+WGMMA_VERIFIED = False
+WGMMA = (
+    Choice(Tile(128, 256, 64, 64, 256, 4), 1.5, True),
+    Choice(Tile(128, 128, 64, 64, 128, 3, 8, 2), 1.2, True),
 )
 _SINGLES = (
     Choice(Tile(128, 128, 32, 64, 32, 4), 1.0),
@@ -54,10 +62,11 @@ def choose(
     itemsize: int,
     multiprocessors: int,
     shared_limit: int,
-) -> tuple[Tile, int]:
-    """The tile with which a product is computed soonest, and in how many parts of k."""
-    best: tuple[float, Tile, int] | None = None
-    for tile, rate in choices:
+) -> tuple[Choice, int]:
+    """How a product is computed soonest, and in how many parts of k."""
+    best: tuple[float, Choice, int] | None = None
+    for choice in choices:
+        tile, rate = choice.tile, choice.rate
         if tile.shared(itemsize) * tile.blocks > shared_limit + 1024 * tile.blocks:
             if tile.shared(itemsize) > shared_limit:
                 continue
@@ -72,6 +81,6 @@ def choose(
         if parts > 1:
             time /= PARTS_RATE
         if best is None or time < best[0]:
-            best = time, tile, parts
+            best = time, choice, parts
     assert best is not None
     return best[1:]

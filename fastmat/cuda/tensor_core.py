@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda
 
-from fastmat.cuda import driver
+from fastmat.cuda import driver, tensor_mma, tensor_wgmma
+from fastmat.cuda import launch_tensor_core as geometry
 from fastmat.cuda.arrays import ITEMSIZE, View, empty
 from fastmat.cuda.elements import element
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.launch_tensor_core import DOUBLES, OLDEST, TILES, choose
-from fastmat.cuda.tensor_mma import kernel
 
 MOST_ITEMS = 65535  # of one launch: they are counted along the grid's second axis
 _ALIGNMENT = 16
@@ -41,6 +40,7 @@ def product(a: View, b: View, c: View, stream: int, *, precision: str | None = N
         (a.shape, a.strides, a.pointer % _ALIGNMENT),
         (b.shape, b.strides, b.pointer % _ALIGNMENT),
         (c.shape, c.strides, c.pointer % _ALIGNMENT),
+        capability,
         driver.current.multiprocessors(c.device),
         driver.current.shared_limit(c.device),
     )
@@ -104,13 +104,15 @@ class _Matrices(NamedTuple):
     def contiguous_rows(self) -> bool:
         return self.column == 1 or self.columns == 1
 
+    def line(self, along_rows: bool) -> int:
+        """From one line of contiguous items, a row or a column, to the next."""
+        if along_rows:
+            return self.row if self.rows > 1 else 0
+        return self.column if self.columns > 1 else 0
+
     def width(self, itemsize: int, along_rows: bool) -> int:
         """Bytes that the places of all lines are multiples of, 16 at most."""
-        line = (
-            (self.row if self.rows > 1 else 0)
-            if along_rows
-            else (self.column if self.columns > 1 else 0)
-        )
+        line = self.line(along_rows)
         both = (line * itemsize) | (self.step * itemsize) | self.pointer | 16
         return both & -both
 
@@ -118,12 +120,12 @@ class _Matrices(NamedTuple):
 def _instruction(
     a: str, b: str, c: str, capability: tuple[int, int], precision: str | None
 ) -> str | None:
-    if a != b or capability < OLDEST:
+    if a != b or capability < geometry.OLDEST:
         return None
     if a in ("float16", "bfloat16"):
         return a if c in (a, "float32") else None
     if a == "float64" == c:
-        return DOUBLES.get(capability)
+        return geometry.DOUBLES.get(capability)
     if a == "float32" == c and precision == "tf32":
         return "tf32"
     return None
@@ -136,6 +138,7 @@ def _plan(
     a_array: tuple[Any, ...],
     b_array: tuple[Any, ...],
     c_array: tuple[Any, ...],
+    capability: tuple[int, int],
     multiprocessors: int,
     shared_limit: int,
 ) -> Plan | None:
@@ -159,18 +162,27 @@ def _plan(
     width = min(a.width(itemsize, a_along_k), b.width(itemsize, not b_along_k))
     if width < max(4, itemsize):
         return None
-    tile, parts = choose(TILES[dtype], m, n, k, items, itemsize, multiprocessors, shared_limit)
+    choices = geometry.TILES[dtype]
+    if itemsize == 2 and capability == (9, 0) and width == 16 and geometry.WGMMA_VERIFIED:
+        choices = (*geometry.WGMMA, *choices)
+    choice, parts = geometry.choose(
+        choices, m, n, k, items, itemsize, multiprocessors, shared_limit
+    )
+    tile = choice.tile
+    kernel = tensor_wgmma.kernel if choice.wgmma else tensor_mma.kernel
     part = -(-max(-(-k // parts), 1) // tile.depth) * tile.depth
     parts = max(-(-k // part), 1)
     sums = "float64" if dtype == "float64" else "float32"
     written, c_row, c_step = (out, c.row, c.step) if parts == 1 else (sums, n, m * n)
     size = ITEMSIZE[written]
-    pairs = not (c_row % 2 or c_step % 2 or (parts == 1 and c.pointer % (2 * size)))
-    found = kernel(instruction, written, a_along_k, b_along_k, tile, width, pairs)
+    run = 16 if size == 2 else 2 * size  # bytes that are written at once
+    start = c.pointer if parts == 1 else 0
+    aligned = not (c_row * size % run or c_step * size % run or start % run)
+    found = kernel(instruction, written, a_along_k, b_along_k, tile, width, aligned)
     tiles = -(-m // tile.rows) * -(-n // tile.columns)
     lines = (
-        a.row if a_along_k else a.column,
-        b.column if b_along_k else b.row,
+        a.line(a_along_k),
+        b.line(not b_along_k),
         c_row,
         a.step,
         b.step,

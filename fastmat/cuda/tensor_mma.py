@@ -17,12 +17,12 @@ from fastmat.cuda.intrinsics_tensor import (
 )
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.tensor_fragments import by_ldmatrix, by_words, of_doubles
+from fastmat.cuda.tensor_results import writer
 from fastmat.cuda.tensor_tiles import (
     Layout,
     Tile,
     block_order,
     filler,
-    fragment_writer,
     layout,
 )
 
@@ -44,7 +44,7 @@ def kernel(
     b_along_k: bool,
     tile: Tile,
     width: int = 16,
-    pairs: bool = True,
+    aligned: bool = True,
 ) -> Kernel:
     """c = a @ b, for each item of a batch.
 
@@ -60,8 +60,8 @@ def kernel(
         row) are.
     width
         Bytes that the pointers and strides of a and b are multiples of: 16, 8 or 4.
-    pairs
-        Whether those of c are multiples of two items.
+    aligned
+        Whether those of c are multiples of 16 bytes (of halves) or of two items.
     """
     dtype = "float32" if instruction == "tf32" else instruction.split()[0]
     itemsize = {"float32": 4, "float64": 8}.get(dtype, 2)
@@ -91,11 +91,12 @@ def kernel(
     WARP_ROWS, WARP_COLUMNS = np.uint32(tile.warp_rows), np.uint32(tile.warp_columns)
     K_OF_A = 1 if a_along_k else 0
     K_OF_B = 1 if b_along_k else 0
-    write = fragment_writer(out, tile.warp_rows // 8, FRAGMENTS_B, shape.rows == 16, pairs)
-    wait = wait_for_copies(tile.stages - 2)
+    write = writer(out, tile.warp_rows // 8, FRAGMENTS_B, shape.rows == 16, aligned)
+    wait, wait_for_all = wait_for_copies(tile.stages - 2), wait_for_copies(0)
     word = types.float64 if dtype == "float64" else types.uint32
     number = types.float64 if dtype == "float64" else types.float32
     assert STEPS in (2, 4)
+    assert out == "float64" or tile.shared(itemsize) >= 2 * tile.rows * tile.columns
 
     @cuda.jit(device=True, forceinline=True)
     def fill(to, a, a_at, a_stride, rows, b, b_at, b_stride, columns, left, inside, thread):
@@ -201,11 +202,13 @@ def kernel(
             load_b(of_b, 0, np.uint32(used + from_b[0]), from_b[1], 0)
             multiply(sums, of_a, WORDS_A, of_b, WORDS_B)
 
-        # A thread has two neighbours of each row and eight columns.
-        top = np.int32(row + np.int32(warp_row + (lane >> np.uint32(2))))
-        first = np.int32(column + np.int32(warp_column + ((lane & np.uint32(3)) << np.uint32(1))))
+        # Shared memory is free for results when no copy, of zeros, is on its way any more.
+        wait_for_all()
+        cuda.syncthreads()
+        top = np.int32(row + np.int32(warp_row))
+        first = np.int32(column + np.int32(warp_column))
         at = np.int64(cuda.blockIdx.z) * c_part + item * c_batch + top * c_stride + np.int64(first)
-        write(c, at, c_stride, np.int32(m - top), np.int32(n - first), sums)
+        write(c, at, c_stride, np.int32(m - top), np.int32(n - first), sums, lane, warp)
 
     pointer = element(dtype).pointer
     sizes = ["int32"] * 4 + ["int64"] * 7
@@ -213,7 +216,7 @@ def kernel(
     return Kernel(
         product,
         (pointer, pointer, element(out).pointer, *sizes),
-        name=f"mma {instruction} {out} {layouts} {tuple(tile)} {width} {pairs}",
+        name=f"mma {instruction} {out} {layouts} {tuple(tile)} {width} {aligned}",
         threads=threads,
         blocks=tile.blocks,
         shared=tile.shared(itemsize),

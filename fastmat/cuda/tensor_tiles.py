@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import cuda
 
-from fastmat.cuda.elements import element
-from fastmat.cuda.intrinsics_tensor import copy_async, store_pair
+from fastmat.cuda.intrinsics_tensor import copy_async
 
 
 class Tile(NamedTuple):
@@ -184,89 +183,3 @@ def block_order(rows: int, columns: int, group: int):
         corner[1] = (within // height) * COLUMNS
 
     return first_of
-
-
-def unrolled(step, count: int):
-    """A device function that calls ``step(0, ...)``, ``step(1, ...)`` ... with its arguments.
-
-    For arrays in registers, which only constants may index: longer loops stay loops.
-    """
-    if count == 1:
-
-        @cuda.jit(device=True, forceinline=True)
-        def run(*args):
-            step(0, *args)
-
-        return run
-
-    before, LAST = unrolled(step, count - 1), count - 1
-
-    @cuda.jit(device=True, forceinline=True)
-    def run(*args):
-        before(*args)
-        step(LAST, *args)
-
-    return run
-
-
-@functools.cache
-def fragment_writer(out: str, rows: int, columns: int, sixteen: bool, pairs: bool):
-    """``write(c, at, stride, top, left, sums)``: the sums of `rows` x `columns` times 8 x 8.
-
-    `sixteen`: a fragment has 16 rows, else 8. `at` is where the thread's first number goes in
-    `c`; `top` rows and `left` columns of it exist from there on. `pairs`: two numbers are written
-    by one access.
-    """
-    narrow, store = element(out).narrow, store_pair(out)
-    COLUMNS, PAIRS = columns, pairs
-    HIGH, WIDE = 8 * rows, 8 * columns
-
-    if sixteen:
-        PER_FRAGMENT = 4
-
-        @cuda.jit(device=True, forceinline=True)
-        def first_of(half):
-            return (half >> 1) * COLUMNS * 4 + (half & 1) * 2
-
-    else:
-        PER_FRAGMENT = 2
-
-        @cuda.jit(device=True, forceinline=True)
-        def first_of(half):
-            return half * COLUMNS * 2
-
-    @cuda.jit(device=True, forceinline=True)
-    def write_inside(half, c, at, stride, sums):
-        row = at + 8 * half * stride
-        for eight in range(COLUMNS):
-            s = first_of(half) + PER_FRAGMENT * eight
-            store(c, row + 8 * eight, sums[s], sums[s + 1])
-
-    @cuda.jit(device=True, forceinline=True)
-    def write_number(eight, c, row, left, s, sums):
-        now = s + PER_FRAGMENT * eight
-        if PAIRS and 8 * eight + 1 < left:
-            store(c, row + 8 * eight, sums[now], sums[now + 1])
-        else:
-            if 8 * eight < left:
-                c[row + 8 * eight] = narrow(sums[now])
-            if 8 * eight + 1 < left:
-                c[row + 8 * eight + 1] = narrow(sums[now + 1])
-
-    write_numbers = unrolled(write_number, columns)
-
-    @cuda.jit(device=True, forceinline=True)
-    def write_row(half, c, at, stride, top, left, sums):
-        if 8 * half < top:
-            write_numbers(c, at + 8 * half * stride, left, first_of(half), sums)
-
-    all_inside, all_rows = unrolled(write_inside, rows), unrolled(write_row, rows)
-
-    @cuda.jit(device=True, forceinline=True)
-    def write(c, at, stride, top, left, sums):
-        if PAIRS and top >= HIGH and left >= WIDE:
-            all_inside(c, at, stride, sums)
-        else:
-            all_rows(c, at, stride, top, left, sums)
-
-    return write

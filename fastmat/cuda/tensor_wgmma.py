@@ -17,7 +17,8 @@ from fastmat.cuda.intrinsics_wgmma import (
     wait_for_products,
 )
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.tensor_tiles import Tile, block_order, filler, fragment_writer, layout
+from fastmat.cuda.tensor_results import writer
+from fastmat.cuda.tensor_tiles import Tile, block_order, filler, layout
 
 SLACK = 1024  # bytes: tiles lie at multiples of it, and shared memory may not begin at one
 _SWIZZLED = 1 << 62  # lines of 128 bytes whose chunks are XORed with the number of the line
@@ -32,7 +33,8 @@ def kernel(
     b_along_k: bool,
     tile: Tile,
     width: int = 16,
-    pairs: bool = True,
+    aligned: bool = True,
+    fenced: bool = True,
 ) -> Kernel:
     """c = a @ b, for each item of a batch; arguments as those of `tensor_mma.kernel`.
 
@@ -62,11 +64,13 @@ def kernel(
     OF_GROUP = np.uint32(64 * 128 if a_along_k else BLOCK)
     K_OF_A = 1 if a_along_k else 0
     K_OF_B = 1 if b_along_k else 0
-    write = fragment_writer(out, 2, tile.columns // 8, True, pairs)
+    write = writer(out, 2, tile.columns // 8, True, aligned)
     wait = wait_for_copies(AHEAD - 1)
+    wait_for_copies_at_last = wait_for_copies(0)
     wait_for_all = wait_for_products(0)
     wait_for_others = wait_for_products(1)
     ALIGN = np.uint32(SLACK - 1)
+    FENCED = 1 if fenced else 0
     assert tile.depth == tile.warp_rows == 64
     assert tile.stages >= 3
 
@@ -138,7 +142,8 @@ def kernel(
 
         while left > LEFT_BEHIND:
             wait()
-            fence_for_products()
+            if FENCED:
+                fence_for_products()
             cuda.syncthreads()
             # All warpgroups are done with the stage that is filled next.
             at_a = LAYOUT_A | np.uint64((start_a + used) >> np.uint32(4))
@@ -161,20 +166,22 @@ def kernel(
             wait_for_others()
         wait_for_all()
 
-        # A thread has two neighbours of each row and eight columns.
-        lane, warp = thread & np.uint32(31), thread >> np.uint32(5)
-        top = np.int32(row + np.int32((warp << np.uint32(4)) + (lane >> np.uint32(2))))
-        first = np.int32(column + np.int32((lane & np.uint32(3)) << np.uint32(1)))
-        at = np.int64(cuda.blockIdx.z) * c_part + item * c_batch + top * c_stride + np.int64(first)
-        write(c, at, c_stride, np.int32(m - top), np.int32(n - first), sums)
+        # Shared memory is free for results when no copy, of zeros, is on its way any more.
+        wait_for_copies_at_last()
+        cuda.syncthreads()
+        warp = thread >> np.uint32(5)
+        top = np.int32(row + np.int32(warp << np.uint32(4)))
+        at = np.int64(cuda.blockIdx.z) * c_part + item * c_batch + top * c_stride + np.int64(column)
+        write(c, at, c_stride, np.int32(m - top), columns, sums, thread & np.uint32(31), warp)
 
     sizes = ["int32"] * 4 + ["int64"] * 7
     layouts = ("k" if a_along_k else "m") + ("k" if b_along_k else "n")
     return Kernel(
         product,
         ("uint16*", "uint16*", element(out).pointer, *sizes),
-        name=f"wgmma {dtype} {out} {layouts} {tuple(tile)} {width} {pairs}",
+        name=f"wgmma {dtype} {out} {layouts} {tuple(tile)} {width} {aligned} {fenced}",
         threads=threads,
+        blocks=tile.blocks,
         shared=tile.shared(2) + SLACK,
         specific=True,
     )
