@@ -114,6 +114,14 @@ class Library:
         """The stream that the caller's work is on."""
         raise NotImplementedError
 
+    def host(self, array: Any) -> np.ndarray[Any, Any]:
+        """A copy on the CPU, which awaits the caller's stream."""
+        raise NotImplementedError
+
+    def put(self, x: np.ndarray[Any, Any], device: int) -> tuple[Any, int]:
+        """A copy of a contiguous NumPy array, in the order of the caller's stream; its pointer."""
+        raise NotImplementedError
+
 
 class CuPy(Library):
     name = "cupy"
@@ -145,6 +153,16 @@ class CuPy(Library):
 
     def stream(self, device: int) -> int:
         return int(self._current_stream(device).ptr)
+
+    def host(self, array: Any) -> np.ndarray[Any, Any]:
+        with self._cupy.cuda.Device(array.data.device_id):
+            found: np.ndarray[Any, Any] = self._cupy.asnumpy(array)
+        return found
+
+    def put(self, x: np.ndarray[Any, Any], device: int) -> tuple[Any, int]:
+        with self._cupy.cuda.Device(device):
+            array = self._cupy.asarray(x)
+        return array, array.data.ptr
 
 
 class PyTorch(Library):
@@ -182,6 +200,14 @@ class PyTorch(Library):
             return int(self._raw_stream(device))
         return int(self._torch.cuda.current_stream(device).cuda_stream)
 
+    def host(self, array: Any) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = array.cpu().numpy()
+        return found
+
+    def put(self, x: np.ndarray[Any, Any], device: int) -> tuple[Any, int]:
+        array = self._torch.tensor(x, device=self._torch.device("cuda", device))
+        return array, array.data_ptr()
+
 
 class Jax(Library):
     """JAX's arrays are immutable, and its work is on streams of its own.
@@ -215,6 +241,16 @@ class Jax(Library):
     def stream(self, device: int) -> int:
         return AWAITED
 
+    def host(self, array: Any) -> np.ndarray[Any, Any]:
+        return np.asarray(array)
+
+    def put(self, x: np.ndarray[Any, Any], device: int) -> tuple[Any, int]:
+        import jax
+
+        (where,) = (d for d in jax.local_devices() if d.local_hardware_id == device)
+        array = jax.device_put(x, where).block_until_ready()
+        return array, array.unsafe_buffer_pointer()
+
 
 class NumbaCuda(Library):
     """Numba's device arrays, and whatever else has a ``__cuda_array_interface__``."""
@@ -244,6 +280,19 @@ class NumbaCuda(Library):
 
     def stream(self, device: int) -> int:
         return 0
+
+    def host(self, array: Any) -> np.ndarray[Any, Any]:
+        from numba import cuda
+
+        found: np.ndarray[Any, Any] = cuda.as_cuda_array(array).copy_to_host()
+        return found
+
+    def put(self, x: np.ndarray[Any, Any], device: int) -> tuple[Any, int]:
+        from numba import cuda
+
+        with cuda.gpus[device]:
+            array = cuda.to_device(x)
+        return array, array.__cuda_array_interface__["data"][0] or 0
 
 
 def _device_of(pointer: int) -> int:
@@ -342,6 +391,29 @@ def empty(shape: Sequence[int], dtype: str, like: View) -> tuple[Any, View]:
     library, device = like.library, like.device
     array, pointer = library.empty(shape, dtype, device)
     return array, View(pointer, shape, c_strides(shape), dtype, device, library, array)
+
+
+def scratch(shape: Sequence[int], dtype: str, like: View) -> View:
+    """New memory for numbers that the caller does not see, of dtypes that the library may lack."""
+    size = math.prod(shape) * ITEMSIZE[dtype]
+    array, pointer = like.library.empty((size,), "uint8", like.device)
+    shape = tuple(shape)
+    return View(pointer, shape, c_strides(shape), dtype, like.device, like.library, array)
+
+
+def on_device(x: np.ndarray[Any, Any], like: View) -> View:
+    """A copy of a NumPy array on the device of `like`."""
+    array, pointer = like.library.put(
+        np.ascontiguousarray(x).reshape(-1).view(np.uint8), like.device
+    )
+    return View(
+        pointer, x.shape, c_strides(x.shape), x.dtype.name, like.device, like.library, array
+    )
+
+
+def on_host(x: View) -> np.ndarray[Any, Any]:
+    """What lies in the memory of `scratch`; awaits the caller's stream."""
+    return x.library.host(x.owner).view(x.dtype).reshape(x.shape)
 
 
 def stream_of(x: View) -> int:

@@ -19,20 +19,17 @@ _BLOCKS = 4  # that a multiprocessor can hold, at least
 
 
 def divisor(n: int) -> tuple[int, int]:
-    """`factor` and `shift` with ``i // n == i * factor >> 32 >> shift`` for i below 2**31.
-
-    For ``n == 1`` they give 0: the axis of these is the last, whose index is all that is left.
-    """
+    """`factor` and `shift` with ``i // n == i * factor >> shift`` for i below 2**31."""
     if n == 1:
-        return 0, 0
-    bits = (n - 1).bit_length()
-    return -(-(1 << (31 + bits)) // n), bits - 1
+        return 1, 0
+    shift = 31 + (n - 1).bit_length()
+    return -(-(1 << shift) // n), shift
 
 
 @cuda.jit(device=True)
 def divided(i, factor, shift):
-    """Division by a number of which `divisor` made a factor and a shift."""
-    return types.uint32(types.uint32((types.uint64(i) * factor) >> types.uint64(32)) >> shift)
+    """Division by a number of which `divisor` made a factor and a shift; by 0 factors, 0."""
+    return types.uint32((types.uint64(i) * factor) >> types.uint64(shift))
 
 
 @functools.cache

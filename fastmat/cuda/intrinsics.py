@@ -211,3 +211,16 @@ def exp2_of_single(typing_context, x):
         return builder.call(function, values)
 
     return types.float32(types.float32), emit
+
+
+@intrinsic
+def raise_to(typing_context, pointer, i, value):
+    """``pointer[i] = max(pointer[i], value)`` of integers, atomically."""
+    signature = types.void(pointer, _index_type(i), pointer.dtype)
+
+    def emit(context, builder, signature, values):
+        address = builder.gep(values[0], [values[1]])
+        builder.atomic_rmw("max", address, values[2], "monotonic")
+        return context.get_dummy_value()
+
+    return signature, emit

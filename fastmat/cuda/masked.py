@@ -11,11 +11,10 @@ from typing import NamedTuple
 from numba import cuda, types
 
 from fastmat.cuda.arrays import View
-from fastmat.cuda.copy import MOST, WIDE, divisor
-from fastmat.cuda.gather import divided
+from fastmat.cuda.gather import MOST, divided, divisor
 from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.tiles import PAIR, STORED
+from fastmat.cuda.tiles import PAIR, STORED, WIDE
 
 THREADS = 256
 AXES = 4

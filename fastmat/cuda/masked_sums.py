@@ -7,9 +7,9 @@ import functools
 from numba import cuda, types
 
 from fastmat.cuda.arrays import View, empty
-from fastmat.cuda.copy import divisor, packed
+from fastmat.cuda.copy import packed
 from fastmat.cuda.elements import element
-from fastmat.cuda.gather import divided
+from fastmat.cuda.gather import divided, divisor
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.masked import merged
 

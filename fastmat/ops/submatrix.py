@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array, as_array, native
+from fastmat.core.devices import also_on_gpu
 from fastmat.ops.casting import cast, items_of
 from fastmat.ops.statistics import delivered, entry_of, integer, numbers_of, target_for
 from fastmat.ops.transpose import copy_items
@@ -26,6 +27,7 @@ _NEVER = sys.maxsize  # bytes
 _NO_INDICES = np.zeros(0, np.intp)
 
 
+@also_on_gpu
 def take_submatrix(x: Any, rows: Any, cols: Any, *, out: Any = None) -> Any:
     """Some rows and some columns of matrices, as a new array: ``x[..., rows[:, None], cols]``.
 
@@ -95,6 +97,7 @@ def take_submatrix(x: Any, rows: Any, cols: Any, *, out: Any = None) -> Any:
     return delivered(target, out, x)
 
 
+@also_on_gpu
 def put_submatrix(x: Any, rows: Any, cols: Any, values: Any) -> Any:
     """Write to some rows and some columns: ``x[..., rows[:, None], cols] = values``.
 
@@ -173,6 +176,7 @@ def put_submatrix(x: Any, rows: Any, cols: Any, values: Any) -> Any:
     return x
 
 
+@also_on_gpu
 def take_submatrix_vjp(cotangent: Any, rows: Any, cols: Any, shape: Any, *, out: Any = None) -> Any:
     """Gradient of `take_submatrix` by x: what was taken several times is added up.
 

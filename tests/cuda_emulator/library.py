@@ -28,3 +28,10 @@ class EmulatedLibrary(Library):
 
     def stream(self, device: int) -> int:
         return 0
+
+    def host(self, array: EmulatedArray) -> np.ndarray:
+        return array.numpy()
+
+    def put(self, x: np.ndarray, device: int) -> tuple[Any, int]:
+        array = EmulatedArray.from_numpy(x, device=device)
+        return array, array.pointer

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmat.cuda.arrays import View, empty, same_device, stream_of, view, writable
+from fastmat.cuda.copy import copy
 from fastmat.cuda.masked_sums import sum_where
 from fastmat.ops.masked import FillGradients, broadcasts, joint_shape, repeated
 from fastmat.ops.on_gpu.filling import filled, value_of, zero
@@ -36,13 +37,13 @@ def masked_fill_vjp(
     cotangent: Any, mask: Any, value: Any = None, *, shape: Any = None, out: Any = None
 ) -> FillGradients:
     """`fastmat.masked_fill_vjp` for arrays on a GPU."""
-    g, marks = _numbers(cotangent, "cotangent"), _mask(mask, "mask")
+    g, marks = numbers(cotangent, "cotangent"), _mask(mask, "mask")
     repeated("mask", marks.shape, g.shape)
     x_shape = g.shape if shape is None else repeated("shape", shape, g.shape)
     value_shape = None
     if value is not None:
-        numbers = isinstance(value, bool | int | float | complex | np.generic)
-        value_shape = repeated("value", () if numbers else view(value, "value").shape, g.shape)
+        single = isinstance(value, bool | int | float | complex | np.generic)
+        value_shape = repeated("value", () if single else view(value, "value").shape, g.shape)
     place = None if out is None else writable(out, x_shape, g.dtype)
     same_device(cotangent=g, mask=marks, out=place)
     stream = stream_of(g)
@@ -59,7 +60,7 @@ def masked_fill_vjp(
 
 def mask_rows_cols_vjp(cotangent: Any, row_mask: Any, col_mask: Any, *, out: Any = None) -> Any:
     """`fastmat.mask_rows_cols_vjp` for arrays on a GPU."""
-    g = _numbers(cotangent, "cotangent")
+    g = numbers(cotangent, "cotangent")
     return _lines_kept(g, "cotangent", row_mask, col_mask, 0, out)
 
 
@@ -90,7 +91,8 @@ def _mask(mask: Any, name: str) -> View:
     return found
 
 
-def _numbers(x: Any, name: str) -> View:
+def numbers(x: Any, name: str) -> View:
+    """An argument of floating-point or complex numbers."""
     found = view(x, name)
     if found.dtype not in (*_FLOATS, *_REAL_OF):
         raise TypeError(
@@ -152,8 +154,6 @@ def _summed(
         sum_where(g, marks, wanted, axes, sums, stream)
     if out is None:
         return result
-    from fastmat.cuda.copy import copy
-
     copy(target, writable(out, shape, target.dtype), stream)
     return out
 
