@@ -12,7 +12,8 @@ pytest.importorskip("numba_cuda")
 from cuda_emulator import EmulatedArray, Emulator, emulated
 
 import fastmat as fm
-from fastmat.cuda.attention import attention, tiles_for
+from fastmat.cuda.attention import attention
+from fastmat.cuda.launch_attention import tiles_for
 
 WIDE = ("LDG.E.128", "LDS.128", "STS.128", "STG.E.128")
 

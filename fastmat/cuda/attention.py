@@ -19,16 +19,9 @@ from fastmat.cuda.attention_tiles import PER_LANE, chunk_of, inlined, products, 
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics import store_run
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.launch_attention import KEYS, LANES, WIDEST, Tiles, chunk_for
+from fastmat.cuda.launch_attention import KEYS, LANES
 
 PLANE = ("int64",) * 4  # strides of an operand: outer axis, heads, rows, columns
-
-
-def tiles_for(number: str, depth: int, width: int) -> Tiles:
-    """Tiles for a depth and a width."""
-    chunk = chunk_for(depth, width)
-    width_chunks = max(1, min(WIDEST[number], -(-width // chunk)))
-    return Tiles(number, chunk, max(1, -(-depth // chunk)), width_chunks)
 
 
 def mask_pointer(mask):
@@ -316,5 +309,5 @@ def attention(dtypes, out_dtype, tiles, mask, stats, aligned):
         name=f"attention {dtypes} {out_dtype} {tuple(tiles)} {mask} {stats} {aligned}",
         threads=threads,
         blocks=tiles.blocks(mask),
-        shared=(first_chunk + 2 * of_chunk) * kind.itemsize,
+        shared=tiles.shared,
     )

@@ -9,7 +9,6 @@ from fastmat.cuda.elements import element
 LANES = 16  # threads along the columns of a tile of scores
 KEYS = 64  # columns of a tile of scores: a thread has every sixteenth
 WIDEST = {"float32": 4, "float64": 2}  # chunks of values that one block accumulates
-RESIDENT = 4  # chunks of queries that stay in shared memory
 
 
 class Tiles(NamedTuple):
@@ -23,6 +22,8 @@ class Tiles(NamedTuple):
     chunk: int
     depth_chunks: int
     width_chunks: int
+    resident: bool = True  # whether queries stay in shared memory
+    rows: int = 64
 
     @property
     def per_thread(self) -> int:
@@ -43,12 +44,7 @@ class Tiles(NamedTuple):
     @property
     def groups(self) -> int:
         """Groups of lanes."""
-        return 64 // self.per_thread
-
-    @property
-    def rows(self) -> int:
-        """Rows of a tile."""
-        return self.groups * self.per_thread
+        return self.rows // self.per_thread
 
     @property
     def run(self) -> int:
@@ -66,11 +62,6 @@ class Tiles(NamedTuple):
         return KEYS + 4 * self.run
 
     @property
-    def resident(self) -> bool:
-        """Whether queries stay in shared memory."""
-        return self.depth_chunks <= RESIDENT
-
-    @property
     def of_queries(self) -> int:
         """Numbers of shared memory that queries take."""
         return (self.depth_chunks if self.resident else 1) * self.rows * self.stride
@@ -85,7 +76,24 @@ class Tiles(NamedTuple):
         """Numbers of shared memory that a chunk of keys or values takes."""
         return KEYS * self.stride
 
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory."""
+        items = self.of_queries + self.of_weights + 2 * self.of_chunk
+        return items * element(self.number).itemsize
 
-def chunk_for(depth: int, width: int) -> int:
-    """Columns of a chunk."""
-    return 32 if max(depth, width) <= 32 else 64
+
+def tiles_for(number: str, depth: int, width: int, limit: int = 227 * 1024) -> Tiles:
+    """Tiles for a depth and a width that fit in so many bytes of shared memory."""
+    chunks = (32,) if max(depth, width) <= 32 else (64, 32)
+    for rows in (64, 32):
+        for chunk in chunks:
+            depth_chunks = max(1, -(-depth // chunk))
+            width_chunks = max(1, min(WIDEST[number], -(-width // chunk)))
+            tiles = Tiles(number, chunk, depth_chunks, width_chunks, True, rows)
+            if tiles.shared <= limit:
+                return tiles
+            tiles = tiles._replace(resident=False)
+            if tiles.shared <= limit:
+                return tiles
+    return tiles

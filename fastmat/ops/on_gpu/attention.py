@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from fastmat.cuda import arrays
+from fastmat.cuda import arrays, driver
 from fastmat.cuda.arrays import View, empty, same_device, stream_of, view
-from fastmat.cuda.attention import attention, tiles_for
+from fastmat.cuda.attention import attention
+from fastmat.cuda.attention_halves import attention_of_halves, warps_for
+from fastmat.cuda.launch_attention import tiles_for
 from fastmat.cuda.planes import THREADS, add_planes
 from fastmat.ops.attention import FLOATING, Attended
 from fastmat.ops.statistics import number
 
+HALVES = ("float16", "bfloat16")
 Shape = tuple[int, ...]
 Plane = tuple[int, int, int, int, int]  # pointer, and strides of four axes
 _NOTHING: Plane = (0, 0, 0, 0, 0)
@@ -56,8 +59,9 @@ def scaled_dot_product_attention(
         names = tuple(x.dtype for x in operands)
         aligned = all(map(in_runs, (*full, target)))
         kernel, rows, columns = _kernel(
-            names, dtype, full[0].shape[-1], width, kind, return_stats, aligned
-        )
+            names, dtype, full[0].shape[-1], width, kind, return_stats, aligned,
+            driver.current.capability(device), driver.current.shared_limit(device),
+        )  # fmt: skip
         sizes = m, n, full[0].shape[-1], width
         for (outer, heads), planes in pairs_of_axes(batch, [*full, masks, target, logs]):
             *five, of_logs = planes
@@ -81,9 +85,15 @@ def _kernel(
     kind: str | None,
     stats: bool,
     aligned: bool,
+    capability: tuple[int, int],
+    limit: int,
 ) -> tuple[Any, int, int]:
     """The kernel, and the rows and columns of the result that a block computes."""
-    tiles = tiles_for(computed(dtype), depth, width)
+    if aligned and names == (dtype,) * 3 and dtype in HALVES and capability >= (8, 0):
+        warps = warps_for(depth, width)
+        if warps is not None and warps.shared <= limit:
+            return attention_of_halves(dtype, warps, kind, stats), warps.rows, warps.size
+    tiles = tiles_for(computed(dtype), depth, width, limit)
     kernel = attention(names, dtype, tiles, kind, stats, aligned)
     return kernel, tiles.rows, tiles.width_chunks * tiles.chunk
 
