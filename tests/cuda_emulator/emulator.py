@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import threading
-import ctypes
 import weakref
 from typing import Any
 
