@@ -132,6 +132,30 @@ def test_double_precision_of_hopper(capability):
         check_layouts(gpu, "f64", "CF", 66, 34, 35)
 
 
+def check_warpgroups(case, orders, stages, m, n, k, monkeypatch):
+    choice = Choice(Tile(128, 64, 64, 64, 64, stages), 1, True)
+    monkeypatch.setattr(launch_tensor_core, "WGMMA_VERIFIED", True)
+    monkeypatch.setattr(launch_tensor_core, "WGMMA", (choice,))
+    monkeypatch.setattr(launch_tensor_core, "TILES", dict.fromkeys(DTYPES, ()))
+    with on("emulator", capability=(9, 0)) as gpu:
+        check_layouts(gpu, case, orders, m, n, k)
+
+
+@pytest.mark.parametrize("orders", ["CF", "FC"])
+@pytest.mark.usefixtures("small")
+def test_warpgroups(orders, monkeypatch):
+    check_warpgroups("bf16", orders, 3, 130, 70, 330, monkeypatch)
+
+
+@pytest.mark.cuda_full
+@pytest.mark.parametrize("case", ["f16", "bf16", "f16-f32"])
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
+@pytest.mark.usefixtures("small")
+def test_all_layouts_of_warpgroups(case, orders, monkeypatch):
+    for m, n, k in [(1, 1, 1), (128, 64, 64), (257, 65, 200)]:
+        check_warpgroups(case, orders, 4, m, n, k, monkeypatch)
+
+
 @pytest.mark.usefixtures("small")
 def test_stacks_and_transposed_results(gpu):
     a = numbers((3, 66, 20), "float64", 1)

@@ -69,7 +69,7 @@ def kernel(
     wait_for_copies_at_last = wait_for_copies(0)
     wait_for_all = wait_for_products(0)
     wait_for_others = wait_for_products(1)
-    ALIGN = np.uint32(SLACK - 1)
+    ALIGN, IN_16 = np.uint32(SLACK - 1), np.uint32(0x3FFF)
     FENCED = 1 if fenced else 0
     assert tile.depth == tile.warp_rows == 64
     assert tile.stages >= 3
@@ -148,8 +148,8 @@ def kernel(
                 fence_for_products()
             cuda.syncthreads()
             # All warpgroups are done with the stage that is filled next.
-            at_a = LAYOUT_A | np.uint64((start_a + used) >> np.uint32(4))
-            at_b = LAYOUT_B | np.uint64((start_b + used) >> np.uint32(4))
+            at_a = LAYOUT_A | np.uint64(((start_a + used) >> np.uint32(4)) & IN_16)
+            at_b = LAYOUT_B | np.uint64(((start_b + used) >> np.uint32(4)) & IN_16)
             begin_products()
             multiply(sums, at_a, at_b)
             multiply(sums, at_a + STEP_A, at_b + STEP_B)
