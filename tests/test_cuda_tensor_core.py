@@ -115,7 +115,7 @@ def test_all_layouts(gpu, case, orders):
 @pytest.mark.cuda_full
 @pytest.mark.parametrize("case", CASES)
 def test_tiles_of_the_package(gpu, case):
-    dtype, _, precision, _ = CASES[case]
+    dtype = CASES[case][0]
     for choice in launch_tensor_core.TILES[dtype]:
         launch_tensor_core_tiles = {**SMALL, dtype: (choice,)}
         with pytest.MonkeyPatch.context() as patch:
