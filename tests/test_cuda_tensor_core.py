@@ -8,8 +8,9 @@ pytest.importorskip("cuda.bindings")
 
 import ml_dtypes
 from gpus import on
+from machine_code import Budget, assembled, offences
 
-from fastmat.cuda import driver, launch_tensor_core, tensor_core
+from fastmat.cuda import driver, launch_tensor_core, tensor_core, tensor_wgmma
 from fastmat.cuda.arrays import stream_of, view
 from fastmat.cuda.launch_tensor_core import Choice
 from fastmat.cuda.tensor_core import product
@@ -216,6 +217,19 @@ def test_what_is_not_served(gpu):
     doubles = np.zeros((16, 32))
     assert not multiply(gpu, doubles[:, ::2], doubles[:, :16], doubles[:, 16:])[0]
     assert not multiply(gpu, doubles[:, :16], doubles[:, :16], doubles[:, ::2])[0]
+
+
+@pytest.mark.cuda_full
+@pytest.mark.parametrize("orders", ["CC", "CF"])
+def test_machine_code_of_warpgroups(orders, tmp_path):
+    for choice in launch_tensor_core.WGMMA:
+        found = tensor_wgmma.kernel(
+            "bfloat16", "bfloat16", orders[0] == "C", orders[1] == "F", choice.tile
+        )
+        code = assembled(found.ptx((9, 0)), (9, 0), tmp_path)
+        products = f"HGMMA.64x{choice.tile.columns}x16.F32.BF16"
+        needs = (products, "LDGSTS.E.BYPASS.LTC128B.128", "FENCE.VIEW.ASYNC.S", "STG.E.128")
+        assert offences(code, Budget(None, 255, needs)) == []
 
 
 def test_choices():
