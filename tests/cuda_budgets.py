@@ -12,6 +12,7 @@ pytest.importorskip("numba_cuda")
 from cuda_emulator import EmulatedArray, Emulator, emulated
 
 import fastmat as fm
+from fastmat.cuda import launch_tensor_core, tensor_mma
 from fastmat.cuda.attention import attention
 from fastmat.cuda.launch_attention import tiles_for
 
@@ -46,7 +47,28 @@ def attending(dtype, size, mask=None, stats=False, aligned=True):
     return lambda: [attention((dtype,) * 3, dtype, tiles, mask, stats, aligned)]
 
 
+COPIES = ("LDGSTS.E.BYPASS.LTC128B.128", "LDGDEPBAR")
+HALVES = (*COPIES, "LDSM.16.M88.4", "HMMA.16816.F32.BF16", "STG.E.128")
+
+
+def multiplying(instruction, dtype, a_along_k=True, b_along_k=False, width=16):
+    """The kernels of products on tensor cores, of every tile in the table."""
+    return lambda: [
+        tensor_mma.kernel(instruction, dtype, a_along_k, b_along_k, choice.tile, width)
+        for choice in launch_tensor_core.TILES[dtype]
+    ]
+
+
+def first_tile(*arguments):
+    """The first of them."""
+    return lambda: multiplying(*arguments)()[:1]
+
+
 QUICK = {
+    "product bfloat16": Budget(first_tile("bfloat16", "bfloat16"), 255, HALVES),
+    "product float64": Budget(
+        first_tile("float64", "float64"), 255, (*COPIES, "LDS.64", "DMMA.8x8x4", "STG.E.128"), True
+    ),
     "attention float32 64": Budget(attending("float32", 64), 168, WIDE),
     "softmax float32": Budget(
         launched(lambda array: fm.softmax(array((64, 1024)))), 64, ("LDG.E.128", "STG.E.128")
@@ -61,6 +83,17 @@ QUICK = {
     ),
 }
 FULL = {
+    "products bfloat16": Budget(multiplying("bfloat16", "bfloat16"), 255, HALVES),
+    "products bfloat16, a transposed": Budget(
+        multiplying("bfloat16", "bfloat16", False), 255, ("LDSM.16.MT88.4", "HMMA.16816.F32.BF16")
+    ),
+    "products bfloat16, linear": Budget(
+        multiplying("bfloat16", "bfloat16", True, True), 255, HALVES
+    ),
+    "products float64": Budget(multiplying("float64", "float64"), 255, ("DMMA.8x8x4",), True),
+    "products tf32": Budget(
+        multiplying("tf32", "float32"), 255, (*COPIES, "LDSM.16.M88.4", "HMMA.1688.F32.TF32")
+    ),
     "attention causal": Budget(attending("float32", 64, "causal", True), 168, WIDE),
     "attention bool": Budget(attending("float32", 64, "bool", True), 255, WIDE),
     "attention additive": Budget(attending("float32", 64, "float32"), 255, WIDE),

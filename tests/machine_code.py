@@ -50,7 +50,8 @@ def assembled(ptx, capability, folder):
     """The machine code of an assembly for a compute capability."""
     source, binary = folder / "kernel.ptx", folder / "kernel.cubin"
     source.write_text(ptx, encoding="ascii")
-    arch = f"-arch=sm_{capability[0]}{capability[1]}"
+    specific = "a" if f".target sm_{capability[0]}{capability[1]}a" in ptx else ""
+    arch = f"-arch=sm_{capability[0]}{capability[1]}{specific}"
     report = _run(tool("ptxas"), "-v", arch, str(source), "-o", str(binary))
     listing = _run(tool("nvdisasm"), "-c", str(binary))
     instructions = [

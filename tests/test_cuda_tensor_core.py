@@ -8,8 +8,9 @@ pytest.importorskip("cuda.bindings")
 
 import ml_dtypes
 from gpus import on
+from machine_code import Budget, assembled, offences
 
-from fastmat.cuda import driver, launch_tensor_core, tensor_core
+from fastmat.cuda import driver, launch_tensor_core, tensor_core, tensor_wgmma
 from fastmat.cuda.arrays import stream_of, view
 from fastmat.cuda.launch_tensor_core import Choice
 from fastmat.cuda.tensor_core import product
@@ -115,7 +116,7 @@ def test_all_layouts(gpu, case, orders):
 @pytest.mark.cuda_full
 @pytest.mark.parametrize("case", CASES)
 def test_tiles_of_the_package(gpu, case):
-    dtype, _, precision, _ = CASES[case]
+    dtype = CASES[case][0]
     for choice in launch_tensor_core.TILES[dtype]:
         launch_tensor_core_tiles = {**SMALL, dtype: (choice,)}
         with pytest.MonkeyPatch.context() as patch:
@@ -130,6 +131,30 @@ def test_tiles_of_the_package(gpu, case):
 def test_double_precision_of_hopper(capability):
     with on("emulator", capability=capability) as gpu:
         check_layouts(gpu, "f64", "CF", 66, 34, 35)
+
+
+def check_warpgroups(case, orders, stages, m, n, k, monkeypatch):
+    choice = Choice(Tile(128, 64, 64, 64, 64, stages), 1, True)
+    monkeypatch.setattr(launch_tensor_core, "WGMMA_VERIFIED", True)
+    monkeypatch.setattr(launch_tensor_core, "WGMMA", (choice,))
+    monkeypatch.setattr(launch_tensor_core, "TILES", dict.fromkeys(DTYPES, ()))
+    with on("emulator", capability=(9, 0)) as gpu:
+        check_layouts(gpu, case, orders, m, n, k)
+
+
+@pytest.mark.parametrize("orders", ["CF", "FC"])
+@pytest.mark.usefixtures("small")
+def test_warpgroups(orders, monkeypatch):
+    check_warpgroups("bf16", orders, 3, 130, 70, 330, monkeypatch)
+
+
+@pytest.mark.cuda_full
+@pytest.mark.parametrize("case", ["f16", "bf16", "f16-f32"])
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
+@pytest.mark.usefixtures("small")
+def test_all_layouts_of_warpgroups(case, orders, monkeypatch):
+    for m, n, k in [(1, 1, 1), (128, 64, 64), (257, 65, 200)]:
+        check_warpgroups(case, orders, 4, m, n, k, monkeypatch)
 
 
 @pytest.mark.usefixtures("small")
@@ -192,6 +217,19 @@ def test_what_is_not_served(gpu):
     doubles = np.zeros((16, 32))
     assert not multiply(gpu, doubles[:, ::2], doubles[:, :16], doubles[:, 16:])[0]
     assert not multiply(gpu, doubles[:, :16], doubles[:, :16], doubles[:, ::2])[0]
+
+
+@pytest.mark.cuda_full
+@pytest.mark.parametrize("orders", ["CC", "CF"])
+def test_machine_code_of_warpgroups(orders, tmp_path):
+    for choice in launch_tensor_core.WGMMA:
+        found = tensor_wgmma.kernel(
+            "bfloat16", "bfloat16", orders[0] == "C", orders[1] == "F", choice.tile
+        )
+        code = assembled(found.ptx((9, 0)), (9, 0), tmp_path)
+        products = f"HGMMA.64x{choice.tile.columns}x16.F32.BF16"
+        needs = (products, "LDGSTS.E.BYPASS.LTC128B.128", "FENCE.VIEW.ASYNC.S", "STG.E.128")
+        assert offences(code, Budget(None, 255, needs)) == []
 
 
 def test_choices():

@@ -48,6 +48,7 @@ TILES = {"float16": _HALVES, "bfloat16": _HALVES, "float32": _SINGLES, "float64"
 DOUBLES = {(8, 0): "float64", (9, 0): "float64 k4", (10, 0): "float64 k4"}
 
 OLDEST = (8, 0)  # compute capability
+_RESERVED = 1024  # bytes of shared memory that each block takes beside its own
 SPLIT_DEPTH = 512  # items along k that a part has at least
 MOST_PARTS = 16
 PARTS_RATE = 0.95  # what of the rate is left when sums are split
@@ -67,9 +68,10 @@ def choose(
     best: tuple[float, Choice, int] | None = None
     for choice in choices:
         tile, rate = choice.tile, choice.rate
-        if tile.shared(itemsize) * tile.blocks > shared_limit + 1024 * tile.blocks:
-            if tile.shared(itemsize) > shared_limit:
-                continue
+        shared = tile.shared(itemsize) + _RESERVED * (1 + choice.wgmma)
+        if shared > shared_limit + _RESERVED:
+            continue
+        if shared * tile.blocks > shared_limit + _RESERVED:
             rate *= 0.8  # fewer blocks at the same time
         blocks = -(-m // tile.rows) * -(-n // tile.columns) * items
         places = multiprocessors * tile.blocks

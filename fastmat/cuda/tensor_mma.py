@@ -72,8 +72,8 @@ def kernel(
     shape = shape_of(instruction)
     a_by_words, place_a, load_a = _reader(dtype, A, high, False, shape.depth)
     b_by_words, place_b, load_b = _reader(dtype, B, wide, True, shape.depth)
-    fill_a = filler(A, threads, a_by_words, width)
-    fill_b = filler(B, threads, b_by_words, width)
+    first_a, fill_a = filler(A, threads, a_by_words, width)
+    first_b, fill_b = filler(B, threads, b_by_words, width)
     FRAGMENTS_A, FRAGMENTS_B = tile.warp_rows // shape.rows, tile.warp_columns // 8
     multiply = multiply_fragments(instruction, FRAGMENTS_A, FRAGMENTS_B)
     first_of = block_order(tile.rows, tile.columns, tile.group)
@@ -156,6 +156,8 @@ def kernel(
         b_at = item * b_batch + (column * b_stride if K_OF_B else np.int64(column))
         a_at += np.int64(skipped) if K_OF_A else skipped * a_stride
         b_at += np.int64(skipped) if K_OF_B else skipped * b_stride
+        a_at += first_a(a_stride, thread)
+        b_at += first_b(b_stride, thread)
         rows, columns = np.int32(m - row), np.int32(n - column)
         left = min(np.int32(k - skipped), part)
         inside = rows >= ROWS and columns >= COLUMNS

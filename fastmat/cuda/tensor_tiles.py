@@ -95,12 +95,12 @@ def swizzle(chunks: int, paired: bool):
 
 @functools.cache
 def filler(tile: Layout, threads: int, paired: bool, width: int):
-    """A device function that starts the copies of a tile.
+    """Device functions that start the copies of a tile: `first` and `fill`.
 
-    ``fill(to, source, first, stride, lines, items, full, thread)``: `first` is where the tile
-    begins in `source`, `lines` and `items` how many lines and items of a line there are from
-    there on (`full`: all that the tile holds); zeros stand for all others. `width` bytes are
-    copied at once.
+    ``fill(to, source, at, stride, lines, items, full, thread)``: the tile begins at ``at -
+    first(stride, thread)`` in `source`; `lines` and `items` are how many lines and items of a line
+    there are from there on (`full`: all that the tile holds); zeros stand for all others. `width`
+    bytes are copied at once.
     """
     CHUNKS, PER_CHUNK, LINE = np.uint32(tile.chunks), tile.per_chunk, np.uint32(tile.line_bytes)
     TURNS = tile.lines * tile.chunks // threads
@@ -129,10 +129,14 @@ def filler(tile: Layout, threads: int, paired: bool, width: int):
             return line * LINE + ((chunk ^ permutation(line)) << np.uint32(4))
 
     @cuda.jit(device=True, forceinline=True)
-    def fill(to, source, first, stride, lines, items, full, thread):
+    def first(stride, thread):
+        line, chunk = thread // CHUNKS, thread % CHUNKS
+        return np.int64(line) * stride + np.int64(chunk * np.uint32(PER_CHUNK))
+
+    @cuda.jit(device=True, forceinline=True)
+    def fill(to, source, at, stride, lines, items, full, thread):
         chunk = thread % CHUNKS
         line = thread // CHUNKS
-        at = first + np.int64(line) * stride + np.int64(chunk * np.uint32(PER_CHUNK))
         step = PER_TURN * stride
         if full:
             for turn in range(TURNS):
@@ -158,7 +162,7 @@ def filler(tile: Layout, threads: int, paired: bool, width: int):
                     )
                 at += step
 
-    return fill
+    return first, fill
 
 
 @functools.cache

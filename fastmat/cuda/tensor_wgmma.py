@@ -43,8 +43,8 @@ def kernel(
     threads = tile.rows // tile.warp_rows * 128
     A = layout(a_along_k, tile.rows, tile.depth, 2, not a_along_k)
     B = layout(b_along_k, tile.columns, tile.depth, 2, not b_along_k)
-    fill_a = filler(A, threads, False, width)
-    fill_b = filler(B, threads, False, width)
+    first_a, fill_a = filler(A, threads, False, width)
+    first_b, fill_b = filler(B, threads, False, width)
     multiply = multiply_tiles(dtype, tile.columns, not a_along_k, not b_along_k)
     first_of = block_order(tile.rows, tile.columns, tile.group)
     SUMS = tile.columns // 2
@@ -69,7 +69,7 @@ def kernel(
     wait_for_copies_at_last = wait_for_copies(0)
     wait_for_all = wait_for_products(0)
     wait_for_others = wait_for_products(1)
-    ALIGN = np.uint32(SLACK - 1)
+    ALIGN, IN_16 = np.uint32(SLACK - 1), np.uint32(0x3FFF)
     FENCED = 1 if fenced else 0
     assert tile.depth == tile.warp_rows == 64
     assert tile.stages >= 3
@@ -125,6 +125,8 @@ def kernel(
         b_at = item * b_batch + (column * b_stride if K_OF_B else np.int64(column))
         a_at += np.int64(skipped) if K_OF_A else skipped * a_stride
         b_at += np.int64(skipped) if K_OF_B else skipped * b_stride
+        a_at += first_a(a_stride, thread)
+        b_at += first_b(b_stride, thread)
         rows, columns = np.int32(m - row), np.int32(n - column)
         left = min(np.int32(k - skipped), part)
         inside = rows >= ROWS and columns >= COLUMNS
@@ -146,8 +148,8 @@ def kernel(
                 fence_for_products()
             cuda.syncthreads()
             # All warpgroups are done with the stage that is filled next.
-            at_a = LAYOUT_A | np.uint64((start_a + used) >> np.uint32(4))
-            at_b = LAYOUT_B | np.uint64((start_b + used) >> np.uint32(4))
+            at_a = LAYOUT_A | np.uint64(((start_a + used) >> np.uint32(4)) & IN_16)
+            at_b = LAYOUT_B | np.uint64(((start_b + used) >> np.uint32(4)) & IN_16)
             begin_products()
             multiply(sums, at_a, at_b)
             multiply(sums, at_a + STEP_A, at_b + STEP_B)

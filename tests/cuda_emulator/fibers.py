@@ -91,7 +91,7 @@ def row_of(fibers, code, f):
 @within
 def mask_of(fibers, f, kind):
     """The lanes that an operation of a warp waits for."""
-    if kind == op.MMA or kind == op.LDMATRIX:
+    if kind == op.MMA or kind == op.LDMATRIX or kind == op.WGMMA:
         return FULL
     return get(mail_of(fibers, f), FIRST) & FULL
 
@@ -165,11 +165,17 @@ def together(fibers, code, first, lanes, row):
         warp.match(mail, lanes, get(row, 1))
     elif kind == op.REDUX:
         warp.reduce(mail, lanes, get(row, 1), get(row, 2))
-    elif kind == op.MMA or kind == op.LDMATRIX:
+    elif kind == op.MMA or kind == op.LDMATRIX or kind == op.WGMMA:
         if lanes != FULL:
             return end(fibers, NOT_TAKING_PART, first)
         if kind == op.LDMATRIX:
             return _load_matrices(fibers, code, first, get(row, 1), get(row, 2))
+        if kind == op.WGMMA:
+            tensor_core.wgmma(
+                mail, code.shared, get(row, 1), get(row, 2), get(row, 3), get(row, 4),
+                (first >> 5) & 3,
+            )  # fmt: skip
+            return DONE
         tensor_core.mma(
             mail, fibers.scratch, get(row, 1), get(row, 2), get(row, 3), get(row, 4), get(row, 5)
         )

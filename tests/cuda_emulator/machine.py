@@ -27,7 +27,7 @@ from __future__ import annotations
 STATE_WORDS = 32
 
 # Words of a row of mail
-OPERATION, SITE, FIRST, ANSWER, MAIL_WORDS = 0, 1, 2, 32, 64
+OPERATION, SITE, FIRST, ANSWER, MAIL_WORDS = 0, 1, 2, 64, 128
 ARGUMENT_WORDS = 64
 
 _SAVED = ("rbp", "rbx", "r12", "r13", "r14", "r15")

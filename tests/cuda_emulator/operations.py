@@ -28,7 +28,8 @@ from cuda_emulator.faults import UnknownInstruction
     ACTIVE,
     YIELD,
     REDUX,  # operation, signed
-) = range(15)
+    WGMMA,  # type, n, whether a and b lie across k
+) = range(16)
 
 WIDTH = 8  # numbers of an operation
 MMA_TYPES = {"f16": 0, "bf16": 1, "tf32": 2, "f64": 3}
@@ -111,6 +112,22 @@ def of_assembly(text: str, constraints: str) -> Operation | None:
                 (MMA, MMA_TYPES[a], int(m), int(k), in_a, in_b), order(operands[in_c:])
             )
     if found := re.fullmatch(
+        r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k16\.f32\.(f16|bf16)\.(f16|bf16)", opcode
+    ):
+        n, count = int(found[1]), int(found[1]) // 2
+        if operands[count + 2 : count + 5] != ["1", "1", "1"] or len(operands) != count + 7:
+            raise UnknownInstruction(f"{text}: sums are kept and nothing negated")
+        across = (int(x) for x in operands[count + 5 :])
+        return Operation((WGMMA, MMA_TYPES[found[2]], n, *across), order(operands[: count + 2]))
+    # Products are done when they are asked for; the scheduler may go on elsewhere here.
+    if opcode in (
+        "wgmma.fence.sync.aligned",
+        "wgmma.commit_group.sync.aligned",
+        "wgmma.wait_group.sync.aligned",
+        "fence.proxy.async.shared::cta",
+    ):
+        return Operation((YIELD,), (), False)
+    if found := re.fullmatch(
         r"ldmatrix\.sync\.aligned\.m8n8\.x([124])(\.trans)?\.shared(?:::cta)?\.b16", opcode
     ):
         count = int(found[1])
@@ -150,4 +167,5 @@ def of_assembly(text: str, constraints: str) -> Operation | None:
 NAMES = (
     "exit", "access", "barrier", "syncwarp", "shuffle", "vote", "match", "mma", "ldmatrix",
     "asynchronous copy", "commit_group", "wait_group", "activemask", "yield", "redux",
+    "wgmma",
 )  # fmt: skip

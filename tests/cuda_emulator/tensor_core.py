@@ -111,3 +111,37 @@ def load_matrices(mail, addresses, count, transposed):
                 at = get(addresses, 8 * i + row) + 2 * column
                 word |= np.int64(read_u16(at)) << (16 * part)
             answer(mail, lane, i, word)
+
+
+@within
+def _in_swizzled(shared, descriptor, row, k, across):
+    """Where an item lies: lines of 128 bytes, whose chunks of 16 are XORed with bits 7 to 9.
+
+    Along k, a line is 64 items of k, and eight rows are a group; across it, a line is 64 rows, and
+    eight items of k are a group.
+    """
+    start = (descriptor & 0x3FFF) << 4
+    blocks, groups = ((descriptor >> 16) & 0x3FFF) << 4, ((descriptor >> 32) & 0x3FFF) << 4
+    if across:
+        at = start + (row >> 6) * blocks + (k >> 3) * groups + (k & 7) * 128 + (row & 63) * 2
+    else:
+        at = start + (row >> 3) * groups + (row & 7) * 128 + 2 * k
+    at ^= ((at >> 7) & 7) << 4
+    return shared + ((at - shared) & 0x3FFFF)  # 18 bits of an address are left
+
+
+@within
+def wgmma(mail, shared, kind, n, across_a, across_b, warp):
+    """Arguments: a thread's sums, and descriptors of a and b. Answers: sums of 16 rows."""
+    count = n // 2
+    a, b = argument(mail, 0, count), argument(mail, 0, count + 1)
+    for lane in range(32):
+        for r in range(count):
+            row = 16 * warp + (lane >> 2) + 8 * ((r >> 1) & 1)
+            column = 8 * (r >> 2) + 2 * (lane & 3) + (r & 1)
+            total = float_of_bits(argument(mail, lane, r))
+            for k in range(16):
+                x = read_u16(_in_swizzled(shared, a, row, k, across_a))
+                y = read_u16(_in_swizzled(shared, b, column, k, across_b))
+                total += _number(x, kind, 0) * _number(y, kind, 0)
+            answer(mail, lane, r, bits_of_float(total))
