@@ -36,6 +36,7 @@ def _lies_on_gpu(device: Callable[[Any], tuple[int, int]], x: Any) -> bool:
         return False
 
 
+@functools.cache
 def twin(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of the same name for arrays on a GPU."""
     stem = function.__module__.rpartition(".")[2]
