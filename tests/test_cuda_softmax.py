@@ -266,7 +266,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("call, message", MISTAKES, ids=[m for _, m in MISTAKES])
+@pytest.mark.parametrize(("call", "message"), MISTAKES, ids=[m for _, m in MISTAKES])
 def test_mistakes(gpu, call, message):
     """The errors are those of the CPU."""
     caught = []

@@ -41,6 +41,7 @@ def any_on_gpu(*arguments: Any) -> bool:
     return any([type(x) is not np.ndarray and on_gpu(x) for x in arguments])
 
 
+@functools.cache
 def twin(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of the same name for arrays on a GPU."""
     stem = function.__module__.rpartition(".")[2]

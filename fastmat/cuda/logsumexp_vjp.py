@@ -98,25 +98,38 @@ def launch(
     mask: View | None,
     out: View,
     stream: int,
-) -> None:
-    """Write the gradient of arrays that `grouped` can take."""
-    views = tuple(v for v in (x, cotangent, result, mask, out) if v is not None)
-    made, grid, numbers = _plan(
-        axes, x.shape, tuple(repeated(v.shape, v.strides, x.shape) for v in views),
-        (x.dtype, cotangent.dtype, result.dtype, out.dtype),
-        tuple(v.pointer % ALIGNMENT for v in views), mask is not None,
+) -> bool:
+    """Write the gradient; False if `grouped` cannot take the arrays."""
+    views = (x, cotangent, result, out) if mask is None else (x, cotangent, result, mask, out)
+    plan = _plan(
+        axes,
+        tuple([v.shape for v in views]),
+        tuple([v.strides for v in views]),
+        tuple([v.pointer % ALIGNMENT for v in views]),
+        (x.dtype, cotangent.dtype, result.dtype, out.dtype), mask is not None,
         driver.current.multiprocessors(x.device),
     )  # fmt: skip
-    pointers = (
-        x.pointer, cotangent.pointer, result.pointer, (mask or x).pointer, out.pointer
+    if plan is None:
+        return False
+    made, grid, numbers = plan
+    made(
+        grid,
+        (
+            x.pointer, cotangent.pointer, result.pointer, (mask or x).pointer, out.pointer,
+            *numbers,
+        ),
+        stream, x.device,
     )  # fmt: skip
-    made(grid, (*pointers, *numbers), stream, x.device)
+    return True
 
 
 @functools.lru_cache(4096)
-def _plan(axes, shape, strides, dtypes, alignments, masked, multiprocessors):
-    groups = grouped(axes, shape, strides)
-    assert groups is not None
+def _plan(axes, shapes, strides, alignments, dtypes, masked, multiprocessors):
+    full = shapes[0]
+    strides = tuple(repeated(*v, full) for v in zip(shapes, strides, strict=True))
+    groups = grouped(axes, full, strides)
+    if groups is None:
+        return None
     first, cotangent, result, *_, last = groups.strides
     mask = groups.strides[3] if masked else (0, 0, 0, 0)
     itemsize = 8 if dtypes[3] == "float64" else 4

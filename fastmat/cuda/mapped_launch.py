@@ -46,29 +46,38 @@ def launch(
     mask: View | None,
     out: View,
     stream: int,
-) -> None:
-    """Run the program ``make(*how)`` over groups of arrays that `grouped` can take."""
-    views = tuple(v for v in (x, y, mask, out) if v is not None)
+) -> bool:
+    """Run the program ``make(*how)`` over groups of arrays; False if `grouped` cannot take them."""
+    if mask is None:
+        views = (x, out) if y is None else (x, y, out)
+    else:
+        views = (x, mask, out) if y is None else (x, y, mask, out)
     plan = _plan(
-        make, how, axes, x.shape,
-        tuple(repeated(v.shape, v.strides, x.shape) for v in views),
-        (x.dtype, None if y is None else y.dtype, out.dtype),
-        tuple(v.pointer % ALIGNMENT for v in views), mask is not None,
+        make, how, axes,
+        tuple([v.shape for v in views]),
+        tuple([v.strides for v in views]),
+        tuple([v.pointer % ALIGNMENT for v in views]),
+        (x.dtype, None if y is None else y.dtype, out.dtype), mask is not None,
         driver.current.multiprocessors(x.device),
     )  # fmt: skip
-    pointers = (x.pointer, (y or x).pointer, (mask or x).pointer, out.pointer)
-    before = ()
+    if plan is None:
+        return False
+    arguments = (x.pointer, (y or x).pointer, (mask or x).pointer, out.pointer, *plan.numbers)
     if plan.states:
-        _, states = empty((plan.states,), "float64", x)
-        before = (states.pointer, plan.part)
+        _, states = empty((2 * plan.states,), "float32", x)
+        arguments = (states.pointer, plan.part, *arguments)
     for kernel in plan.kernels:
-        kernel(plan.grid, (*before, *pointers, *plan.numbers), stream, x.device)
+        kernel(plan.grid, arguments, stream, x.device)
+    return True
 
 
 @functools.lru_cache(4096)
-def _plan(make, how, axes, shape, strides, dtypes, alignments, masked, multiprocessors):
-    groups = grouped(axes, shape, strides)
-    assert groups is not None
+def _plan(make, how, axes, shapes, strides, alignments, dtypes, masked, multiprocessors):
+    full = shapes[0]
+    strides = tuple(repeated(*v, full) for v in zip(shapes, strides, strict=True))
+    groups = grouped(axes, full, strides)
+    if groups is None:
+        return None
     if groups.count > GROUPS:
         raise ValueError(f"there are {groups.count} groups; on GPUs there may be {GROUPS}")
     steps = list(groups.strides)
@@ -81,7 +90,9 @@ def _plan(make, how, axes, shape, strides, dtypes, alignments, masked, multiproc
     program = make(*how)
     arguments = {"itemsize": program.number.bitwidth // 8, "arrays": len(sizes) - 1}
     if down_columns(groups):
-        shape = columns_of(groups.count, groups.n, multiprocessors=multiprocessors, **arguments)
+        shape = columns_of(
+            groups.count, groups.n, multiprocessors=multiprocessors, hold=True, **arguments
+        )
     else:
         run = run_of(groups.n, whole, sizes, where)
         shape = shape_of(groups.count, groups.n, run, multiprocessors=multiprocessors, **arguments)

@@ -53,36 +53,46 @@ def reduce(
     parameters: tuple[complex, complex, int] = (0, 0, 1),
     missing: View | None = None,
     in_order: bool = False,
-) -> None:
-    """Run ``make(*how)`` over groups of arrays that `grouped` can take.
+) -> bool:
+    """Run ``make(*how)`` over groups of arrays; False if `grouped` cannot take them.
 
     `out` has length 1 along the axes that are reduced; `missing` is an int32 that becomes 1 if
     some group has no number.
     """
     views = (x, out) if mask is None else (x, mask, out)
     plan = _plan(
-        make, how, axes, x.shape,
-        tuple(repeated(v.shape, v.strides, x.shape) for v in views),
-        (x.dtype, out.dtype), tuple(v.pointer % ALIGNMENT for v in views), mask is not None,
+        make, how, axes,
+        tuple([v.shape for v in views]),
+        tuple([v.strides for v in views]),
+        tuple([v.pointer % ALIGNMENT for v in views]),
+        (x.dtype, out.dtype), mask is not None,
         driver.current.multiprocessors(x.device), in_order,
     )  # fmt: skip
+    if plan is None:
+        return False
     flag = (missing or out).pointer
     masks = (mask or x).pointer
     if plan.second is None:
-        pointers = (x.pointer, masks, out.pointer, flag)
-        plan.kernel(plan.grid, (*pointers, *plan.numbers, *parameters), stream, x.device)
-        return
-    _, states = empty((plan.states,), "float64", x)
+        arguments = (x.pointer, masks, out.pointer, flag, *plan.numbers, *parameters)
+        plan.kernel(plan.grid, arguments, stream, x.device)
+        return True
+    _, states = empty((2 * plan.states,), "float32", x)
     arguments = (states.pointer, plan.part, x.pointer, masks, *plan.numbers)
     plan.kernel(plan.grid, arguments, stream, x.device)
     arguments = (states.pointer, out.pointer, flag, *plan.second_numbers, *parameters)
     plan.second(plan.second_grid, arguments, stream, x.device)
+    return True
 
 
 @functools.lru_cache(4096)
-def _plan(make, how, axes, shape, strides, dtypes, alignments, masked, multiprocessors, in_order):
-    groups = grouped(axes, shape, strides, in_order)
-    assert groups is not None
+def _plan(
+    make, how, axes, shapes, strides, alignments, dtypes, masked, multiprocessors, in_order
+):  # fmt: skip
+    full = shapes[0]
+    strides = tuple(repeated(*v, full) for v in zip(shapes, strides, strict=True))
+    groups = grouped(axes, full, strides, in_order)
+    if groups is None:
+        return None
     count, n = groups.count, groups.n
     if count > GROUPS:
         raise ValueError(f"there are {count} groups; on GPUs there may be {GROUPS}")

@@ -391,30 +391,30 @@ def _place(dtype, largest):
     number, last = _ordered(dtype, largest)
     worst, nowhere = number(last), types.int64(_NOWHERE)
 
+    # Without `and` and `or`, which become branches.
     @cuda.jit(device=True, forceinline=True)
     def beats(v, w):
-        if largest:
-            return v > w or (v != v and w == w)
-        return v < w or (v != v and w == w)
+        above = v > w if largest else v < w
+        return above | ((v != v) & (w == w))
 
     def summary(held, width, run):
         @cuda.jit(device=True, forceinline=True)
         def first_extreme(a, here, first, thread):
             value, at = worst, types.int32(-1)
             for k in range(held):
-                if here[k] and (at < 0 or beats(a[k], value)):
-                    value, at = a[k], types.int32(place(thread, k, width, run))
-            return value, first + at if at >= 0 else nowhere
+                better = (here[k] != 0) & ((at < 0) | beats(a[k], value))
+                value = a[k] if better else value
+                at = types.int32(k) if better else at
+            found = first + place(thread, at, width, run)
+            return value, found if at >= 0 else nowhere
 
         return first_extreme
 
     @cuda.jit(device=True, forceinline=True)
     def combine(a, b):
-        if beats(a[0], b[0]):
-            return a
-        if beats(b[0], a[0]):
-            return b
-        return a[0], min(a[1], b[1])
+        alike = (not beats(a[0], b[0])) & (b[1] < a[1])
+        other = beats(b[0], a[0]) | alike
+        return b[0] if other else a[0], b[1] if other else a[1]
 
     @cuda.jit(device=True, forceinline=True)
     def finish(state, unused, too, given):

@@ -242,20 +242,28 @@ def columns_of(
     multiprocessors: int,
     limits: Limits = LIMITS,
     arrays: int = 1,
+    hold: bool = False,
 ) -> Shape:
-    """How threads share groups whose neighbours are neighbours in memory."""
+    """How threads share groups whose neighbours are neighbours in memory.
+
+    With `hold` more threads share a group if then they hold it.
+    """
     words = max(1, itemsize // 4) * arrays
     most = max(1, min(16, limits.held // words))
     lanes = min(WARP, _power(groups))
-    width = limits.columns // lanes
-    while width > 1 and 2 * n <= width * min(most, 4):
-        width //= 2
-    threads = max(WARP, width * lanes)
+    threads = limits.columns
+    while threads > WARP and 2 * n * lanes <= threads * min(most, 4):
+        threads //= 2
+    if hold and n * lanes > threads * most:
+        for wide, narrow in ((512, lanes), (1024, lanes), (1024, 16), (1024, 8)):
+            if narrow <= lanes and n * narrow <= wide * most:
+                threads, lanes = wide, narrow
+                break
     width = threads // lanes
     runs = max(1, min(most, -(-n // width)))
-    blocks = -(-groups // lanes)
     splits = 1
     if n > width * runs:
+        blocks = -(-groups // lanes)
         splits = _splits(blocks, n * lanes * itemsize, 4 * multiprocessors, limits.part)
     return Shape(COLUMNS, threads, width, 1, runs, splits)
 

@@ -47,50 +47,38 @@ def mask_of(given: Any, x: View, name: str) -> View:
     return found._replace(shape=shape, strides=(0,) * missing + found.strides)
 
 
-class Fitted(NamedTuple):
-    """Arrays whose axes kernels can take, in groups over the `axes`."""
+class Scattered(NamedTuple):
+    """Copies of arrays whose axes kernels could not take as they lay."""
 
     axes: Axes
     inputs: tuple[View, ...]
-    outputs: tuple[View, ...]
-    results: tuple[tuple[View, View], ...] = ()  # what is to be copied where when all is done
+    output: View
+    wanted: View  # where `output` is to be copied to, unless it is there
 
     def deliver(self, stream: int) -> None:
-        """Copy results to where they belong."""
-        for made, wanted in self.results:
-            copy.copy(made, wanted, stream)
+        """Copy the result to where it belongs."""
+        if self.output.pointer != self.wanted.pointer:
+            copy.copy(self.output, self.wanted, stream)
 
 
-def fitted(
-    axes: Axes, inputs: tuple[View, ...], outputs: tuple[View, ...], in_order: bool = False
-) -> Fitted:
-    """Arrays in groups over some axes, by way of copies where their axes are too scattered.
+def gathered(
+    axes: Axes, inputs: tuple[View, ...], output: View, in_order: bool = False
+) -> Scattered:
+    """Copies of inputs in which groups lie side by side, and room for the output.
 
-    The first has the full shape; the others have it, too, or length 1 (which repeats). What is
-    written must be a view that overlaps nothing that is read, or has its items in the same places.
+    The first input has the full shape; the others, and the output, have it, too, or length 1.
     """
     shape = inputs[0].shape
-    if _fits(axes, shape, (*inputs, *outputs), in_order):
-        return Fitted(axes, inputs, outputs)
     order = [*(i for i in range(len(shape)) if i not in axes), *axes]
     read = tuple(_side_by_side(x, shape, axes, order) for x in inputs)
-    written, results = [], []
-    for x in outputs:
-        turned = x.transposed(order)
-        if not turned.contiguous:
-            results.append((arrays.empty(turned.shape, x.dtype, x)[1], turned))
-            turned = results[-1][0]
-        written.append(turned)
+    wanted = output.transposed(order)
+    written = wanted if wanted.contiguous else arrays.empty(wanted.shape, output.dtype, output)[1]
     shape = tuple(shape[i] for i in order)
     axes = tuple(range(len(shape) - len(axes), len(shape)))
-    if not _fits(axes, shape, (*read, *written), in_order):
+    strides = tuple(rows.repeated(x.shape, x.strides, shape) for x in (*read, written))
+    if rows.grouped(axes, shape, strides, in_order) is None:
         read = tuple(copy.packed(x.broadcast_to(shape)) for x in read)
-    return Fitted(axes, read, tuple(written), tuple(results))
-
-
-def _fits(axes: Axes, shape: tuple[int, ...], views: tuple[View, ...], in_order: bool) -> bool:
-    strides = tuple(rows.repeated(x.shape, x.strides, shape) for x in views)
-    return rows.grouped(axes, shape, strides, in_order) is not None
+    return Scattered(axes, read, written, wanted)
 
 
 def _side_by_side(x: View, shape: tuple[int, ...], axes: Axes, order: list[int]) -> View:
@@ -167,13 +155,15 @@ def reduced(
         zero_kernel()(1, (missing.pointer,), stream, x.device)
     else:
         flags = missing = None
-    inputs = (x,) if mask is None else (x, mask)
-    plan = fitted(axes, inputs, (with_axes(written, kept),), in_order)
-    reduce(
-        *how, plan.axes, plan.inputs[0], None if mask is None else plan.inputs[1],
-        plan.outputs[0], stream, parameters, missing, in_order,
-    )  # fmt: skip
-    plan.deliver(stream)
+    narrow = with_axes(written, kept)
+    if not reduce(*how, axes, x, mask, narrow, stream, parameters, missing, in_order):
+        copies = gathered(axes, (x,) if mask is None else (x, mask), narrow, in_order)
+        x, *rest = copies.inputs
+        mask = rest[0] if rest else None
+        reduce(
+            *how, copies.axes, x, mask, copies.output, stream, parameters, missing, in_order
+        )  # fmt: skip
+        copies.deliver(stream)
     if complain and int(flags[0]):
         raise ValueError(complain)
     if written is not target:

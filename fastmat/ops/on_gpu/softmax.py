@@ -13,8 +13,8 @@ from fastmat.cuda.mapped_launch import launch
 from fastmat.ops.groups import normalized_axes
 from fastmat.ops.on_gpu.groups import (
     computed,
-    fitted,
     floating,
+    gathered,
     mask_of,
     overlaps,
     real,
@@ -93,15 +93,15 @@ def _run(
     written = target
     if out is not None and overlaps(target, (x, y, mask)):
         _, written = arrays.empty(x.shape, dtype, x)
-    inputs = tuple(v for v in (x, y, mask) if v is not None)
-    how = fitted(axes, inputs, (written,))
-    given = list(how.inputs)
-    first = given.pop(0)
-    second = None if y is None else given.pop(0)
-    third = None if mask is None else given.pop(0)
-    launch(programs.program, (op, computed(dtype)), how.axes, first, second, third,
-           how.outputs[0], stream)  # fmt: skip
-    how.deliver(stream)
+    how = programs.program, (op, computed(dtype))
+    if not launch(*how, axes, x, y, mask, written, stream):
+        copies = gathered(axes, tuple(v for v in (x, y, mask) if v is not None), written)
+        given = iter(copies.inputs)
+        x = next(given)
+        y = None if y is None else next(given)
+        mask = None if mask is None else next(given)
+        launch(*how, copies.axes, x, y, mask, copies.output, stream)
+        copies.deliver(stream)
     if written is not target:
         copy.copy(written, target, stream)
     return array
@@ -133,10 +133,10 @@ def logsumexp_vjp(
     numbers = real(x, "x")
     axes = normalized_axes(axis, numbers.ndim)
     kept, shape = reduced_shapes(numbers.shape, axes, keepdims)
-    given = [
-        _statistic(part, name, shape, kept)
-        for part, name in ((cotangent, "cotangent"), (result, "result"))
-    ]
+    given = (
+        _statistic(cotangent, "cotangent", shape, kept),
+        _statistic(result, "result", shape, kept),
+    )
     kept_numbers = None if mask is None else mask_of(mask, numbers, "x")
     arrays.same_device(x=numbers, cotangent=given[0], result=given[1], mask=kept_numbers)
     inputs = (numbers, *given) if kept_numbers is None else (numbers, *given, kept_numbers)
@@ -150,11 +150,13 @@ def logsumexp_vjp(
     written = target
     if out is not None and overlaps(target, inputs):
         _, written = arrays.empty(numbers.shape, dtype, numbers)
-    how = fitted(axes, inputs, (written,))
-    third = None if kept_numbers is None else how.inputs[3]
-    first, second, result_view = how.inputs[:3]
-    logsumexp_gradient.launch(how.axes, first, second, result_view, third, how.outputs[0], stream)
-    how.deliver(stream)
+    launch_it = logsumexp_gradient.launch
+    if not launch_it(axes, numbers, *given, kept_numbers, written, stream):
+        copies = gathered(axes, inputs, written)
+        first, second, third, *rest = copies.inputs
+        fourth = rest[0] if rest else None
+        launch_it(copies.axes, first, second, third, fourth, copies.output, stream)
+        copies.deliver(stream)
     if written is not target:
         copy.copy(written, target, stream)
     return array
