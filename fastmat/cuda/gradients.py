@@ -150,6 +150,7 @@ def sums(variant: Sums, shape: Shape) -> Kernel:
         raw = cuda.local.array(size, stored)
         raw_g = cuda.local.array(size, stored)
         while j < stop:
+            h_sum = product_sum = zero  # of a few numbers, so that the sums are not long chains
             for u in range(U):
                 at = j + u * T * V
                 if at < stop:
@@ -186,8 +187,10 @@ def sums(variant: Sums, shape: Shape) -> Kernel:
                             if inside:
                                 found += one
                         if inside:
-                            first += h
-                            second += h * (v * scale)
+                            h_sum += h
+                            product_sum += h * (v * scale)
+            first += h_sum
+            second += product_sum
             j += U * T * V
         first, second, found = reduce(
             first, second, found, group_lane, lane, firsts, seconds, counts

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 # Threads of a row, by the accesses of a row that they can make: (accesses, threads). Up to a
 # warp, rows share a block; a longer row has a block for itself.
-ROW_THREADS = ((8, 2), (16, 4), (32, 8), (64, 16), (256, 32), (512, 64), (1024, 128), (2048, 256),
+ROW_THREADS = ((4, 2), (16, 4), (32, 8), (64, 16), (256, 32), (512, 64), (1024, 128), (2048, 256),
                (4096, 512), (8192, 1024))  # fmt: skip
 SMALL_BLOCK = 256  # threads of blocks that are made of several rows
 NUMBERS = 32  # of 4 bytes, that a thread holds of a row

@@ -45,12 +45,16 @@ class RowsKernel(Kernel):
 
 
 @functools.cache
+def _kernel(variant: Variant, n: int) -> RowsKernel | None:
+    found = rows_for(n, element(variant.dtype).itemsize, variant.run)
+    return None if found is None else _norm(variant, found)
+
+
 def norm(variant: Variant, n: int, count: int) -> RowsKernel | None:
     """The kernel for so many rows of this length; None if they are to be read in pieces."""
-    found = rows_for(n, element(variant.dtype).itemsize, variant.run)
-    if found is None or (n >= LONG_ROW and count < FEW_ROWS):
+    if n >= LONG_ROW and count < FEW_ROWS:
         return None
-    return _norm(variant, found)
+    return _kernel(variant, n)
 
 
 @functools.cache

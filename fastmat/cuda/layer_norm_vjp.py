@@ -30,6 +30,7 @@ class RowsGradient(Kernel):
     rows = 1
 
 
+@functools.cache
 def gradient(variant: Variant, n: int) -> RowsGradient | None:
     """The kernel for rows of this length; None if they do not fit into registers."""
     found = gradient_rows_for(n, element(variant.dtype).itemsize, variant.run)

@@ -14,7 +14,7 @@ THREADS = 128
 
 
 @functools.cache
-def given(dtype: str, source: str, variance: bool, centred: bool = True) -> Kernel:
+def given(dtype: str, source: str, variance: bool, centred: bool, kept: bool) -> Kernel:
     """Statistics that are given, as `normalization.apply` reads them.
 
     `dtype` is that of the numbers computed with, `source` that of the statistics.
@@ -27,11 +27,9 @@ def given(dtype: str, source: str, variance: bool, centred: bool = True) -> Kern
         mean,  # in (groups,)
         second,  # in (groups,), rstd or the variance
         result,  # out (3, groups): mean in two parts, rstd
-        mean_out,  # out (groups,), if `variance`
-        rstd_out,  # out (groups,), if `variance`
+        mean_out,  # out (groups,), if `kept`
+        rstd_out,  # out (groups,), if `kept`
         groups,
-        mean_step,
-        second_step,
         eps,
     ):
         g = types.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
@@ -39,10 +37,11 @@ def given(dtype: str, source: str, variance: bool, centred: bool = True) -> Kern
             return
         m = types.float64(0)
         if centred:
-            m = types.float64(widen(mean[g * mean_step]))
-        s = types.float64(widen(second[g * second_step]))
+            m = types.float64(widen(mean[g]))
+        s = types.float64(widen(second[g]))
         if variance:
             s = types.float64(1) / math.sqrt(s + eps)
+        if kept:
             mean_out[g] = m
             rstd_out[g] = s
         high = number(m)
@@ -52,9 +51,9 @@ def given(dtype: str, source: str, variance: bool, centred: bool = True) -> Kern
         result[g + 2 * groups] = number(s)
 
     arguments = (
-        e.pointer, e.pointer, f"{dtype}*", "float64*", "float64*", *["int64"] * 3, "float64",
+        e.pointer, e.pointer, f"{dtype}*", "float64*", "float64*", "int64", "float64",
     )  # fmt: skip
-    name = f"split_statistics {dtype} {source} {variance} {centred}"
+    name = f"split_statistics {dtype} {source} {variance} {centred} {kept}"
     return Kernel(split_statistics, arguments, name=name, threads=THREADS)
 
 

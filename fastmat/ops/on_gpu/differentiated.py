@@ -153,8 +153,12 @@ def _sums(
         at, run = part.offsets, 1
         if mask is None and not shape.across:
             run = part.run((x.pointer, g.pointer), x.itemsize, (0, 1))
-        varying = (kernels.variation(part.lengths, part.strides[k]) for k in (3, 4))
-        variant = kernels.Sums(x.dtype, dtype, *varying, mask is not None, ties, part.depth, run)
+        of_weight, of_statistics = (
+            kernels.variation(part.lengths, part.strides[k]) for k in (3, 4)
+        )
+        variant = kernels.Sums(
+            x.dtype, dtype, of_weight, of_statistics, mask is not None, ties, part.depth, run
+        )
         kernel = kernels.sums(variant, shape)
         _, i, _, r, q = part.lengths
         arguments = (

@@ -86,7 +86,7 @@ def _last_axes_vjp(
     same_device(x=array, cotangent=g, weight=w, mean=center, rstd=factor, mask=kept)
     target = Target(out, array, (w, kept, center, factor), (g,))
     own = along(lengths, axes, array.ndim)
-    statistics = split_statistics(center, factor, array)[0]
+    statistics = split_statistics(center, factor, array)
     by_weight = None if weight is None else weight_like(weight)
     if kept is None:
         together = row_gradients(g, array, axes, w, statistics, target.view, kind, by_weight)
@@ -204,7 +204,7 @@ def _channels_vjp(
     kept_axes = (0, 1) if len(shape) == 2 else (1,)
     axes = tuple(i for i in range(ndim) if i not in kept_axes)
     stat_strides = along(shape, kept_axes, ndim)
-    statistics = split_statistics(center, factor, array)[0]
+    statistics = split_statistics(center, factor, array)
     found = (None, None)
     if weight is not None:
         others = tuple(i for i in range(ndim) if i not in weighted)

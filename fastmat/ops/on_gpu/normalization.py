@@ -99,7 +99,7 @@ def instance_norm(
     same_device(x=array, weight=parameters[0], bias=parameters[1], **running)
     eps, shape = number(eps, "eps"), array.shape[:2]
     if not use_input_stats:
-        result, *stats = _by_running(array, running, parameters, eps, out)
+        result, stats = _by_running(array, running, parameters, eps, out, return_stats)
         if not return_stats:
             return result
         return Normalized(result, *(_repeated(stat, shape) for stat in stats))
@@ -142,8 +142,8 @@ def batch_norm(
     same_device(x=array, weight=parameters[0], bias=parameters[1], mask=kept, **running)
     eps = number(eps, "eps")
     if not training:
-        result, mean, rstd = _by_running(array, running, parameters, eps, out, kept)
-        return Normalized(result, mean[0], rstd[0]) if return_stats else result
+        result, stats = _by_running(array, running, parameters, eps, out, return_stats, kept)
+        return Normalized(result, *(stat[0] for stat in stats)) if return_stats else result
     if kept is None and array.size // max(channels, 1) == 1:
         raise ValueError(f"x has shape {array.shape}: one number of each channel has no variance")
     target = Target(out, array, (*parameters, kept))
@@ -294,15 +294,18 @@ def _by_running(
     parameters: Parameters,
     eps: float,
     out: Any,
+    return_stats: bool,
     mask: View | None = None,
-) -> tuple[Any, tuple[Any, View], tuple[Any, View]]:
-    """Channels normalized by statistics that are given, and those."""
+) -> tuple[Any, list[tuple[Any, View]]]:
+    """Channels normalized by statistics that are given, and mean and rstd if they are wanted."""
     target = Target(out, x, (*parameters, mask))
-    mean, variance = running.values()
-    found, new_mean, rstd = split_statistics(mean, variance, x, eps, True)
-    own = along((x.shape[1],), (1,), x.ndim)
+    shape, (mean, variance) = x.shape[1:2], running.values()
+    kept = [empty(shape, "float64", x) for _ in range(2)] if return_stats else []
+    outputs = (kept[0][1], kept[1][1]) if kept else None
+    found = split_statistics(mean, variance, x, eps, outputs)
+    own = along(shape, (1,), x.ndim)
     apply(x, found, own, parameters, own, target.view, mask)
-    return target.delivered(), new_mean, rstd
+    return target.delivered(), kept
 
 
 def _repeated(statistic: tuple[Any, View], shape: Axes) -> Any:

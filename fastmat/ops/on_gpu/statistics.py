@@ -219,6 +219,8 @@ def apply(
 
 
 def _extent(x: View) -> tuple[int, int]:
+    if x.contiguous:
+        return x.pointer, x.pointer + x.size * x.itemsize
     reach = [(n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)]
     low = sum(r for r in reach if r < 0) * x.itemsize
     high = (sum(r for r in reach if r > 0) + 1) * x.itemsize
@@ -266,11 +268,15 @@ def as_pairs(x: View) -> View:
 
 
 def split_statistics(
-    mean: View | None, second: View, like: View, eps: float = 0.0, variance: bool = False
-) -> tuple[Measured, tuple[Any, View], tuple[Any, View]]:
-    """Statistics that are given, as kernels read them, and mean and rstd in float64.
+    mean: View | None,
+    second: View,
+    like: View,
+    eps: float | None = None,
+    outputs: tuple[View, View] | None = None,
+) -> Measured:
+    """Statistics that are given, as kernels read them; mean and rstd go to `outputs`, in float64.
 
-    `second` is rstd, or the variance: only then are the results in float64 made.
+    `second` is rstd, or the variance if there is an `eps` to add to it.
     """
     if mean is not None and mean.dtype != second.dtype:
         mean, second = copied(mean, "float64"), copied(second, "float64")
@@ -280,13 +286,13 @@ def split_statistics(
         second = copied(second, second.dtype)
     groups, number = second.size, number_of(like.dtype)
     planes = empty((3, groups), number, like)[1]
-    shape = second.shape if variance else (0,)
-    outputs = empty(shape, "float64", like), empty(shape, "float64", like)
     if groups:
-        kernel = given_kernel(number, second.dtype, variance, mean is not None)
-        arguments = (
-            0 if mean is None else mean.pointer, second.pointer, planes.pointer,
-            outputs[0][1].pointer, outputs[1][1].pointer, groups, 1, 1, eps,
+        how = eps is not None, mean is not None, outputs is not None
+        kernel = given_kernel(number, second.dtype, *how)
+        written = (0, 0) if outputs is None else (outputs[0].pointer, outputs[1].pointer)
+        pointers = 0 if mean is None else mean.pointer, second.pointer, planes.pointer, *written
+        kernel(
+            -(-groups // kernel.threads), (*pointers, groups, eps or 0.0), stream_of(like),
+            like.device,
         )  # fmt: skip
-        kernel(-(-groups // kernel.threads), arguments, stream_of(like), like.device)
-    return Measured(planes, planes, groups), *outputs
+    return Measured(planes, planes, groups)

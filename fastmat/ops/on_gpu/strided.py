@@ -68,6 +68,11 @@ def grouped(shape: Sequence[int], axes: Sequence[int], *strides: Strides) -> Ite
             "x has the numbers of a group along more than 3 axes that are not contiguous; it does "
             "not run on GPUs with such strides"
         )
+    if len(reduced) > 1 and math.prod(n for n, _ in reduced) > _MOST:
+        raise TypeError(
+            f"x has shape {tuple(shape)}; it does not run on GPUs with groups of more than 2**31 "
+            "numbers that are not contiguous"
+        )
     kept.sort(key=lambda run: -abs(run[1][0]))
     for number, lead in _loops(kept, 2, strides):
         outer = number
