@@ -10,6 +10,7 @@ from numba import cuda, types
 from fastmat.cuda.elements import as_it_is
 from fastmat.cuda.finishing import Finish, finish_arguments, finishing
 from fastmat.cuda.intrinsics import load_run, store_run
+from fastmat.cuda.intrinsics_tensor import commit_copies, shared_address, wait_for_copies
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.panels import Panel, panel_functions, pitch
 from fastmat.cuda.semirings import Reading, Ring, writing
@@ -32,6 +33,7 @@ class Tile(NamedTuple):
     thread_cols: int
     lane_rows: int = 4
     blocks: int = 1  # that a multiprocessor has to hold
+    stages: int = 0  # of copies to shared memory on their way; 0: by way of registers
 
     @property
     def threads(self) -> int:
@@ -163,22 +165,28 @@ def summing(tile: Tile, ring: Ring, a_read: Reading, b_read: Reading, variant: V
     run = run_of(held)
     rows, cols, depth = tile[:3]
     threads = tile.threads
-    panels = [
-        Panel(
-            length, depth, threads, layout.along_k, r := run if layout.vector else 1,
-            min(2 * run, depth) // r,
+    panels = []
+    for length, layout in ((rows, variant.a), (cols, variant.b)):
+        scatters = layout.along_k and tile.stages > 0  # copies put numbers side by side
+        read = run if layout.vector and not scatters else 1
+        panels.append(
+            Panel(length, depth, threads, layout.along_k, read, min(2 * run, depth) // read)
         )
-        for length, layout in ((rows, variant.a), (cols, variant.b))
-    ]  # fmt: skip
-    locate_a, fetch_a, fetch_a_end, put_a = panel_functions(panels[0], a_read.convert)
-    locate_b, fetch_b, fetch_b_end, put_b = panel_functions(panels[1], b_read.convert)
+    locate_a, fetch_a, copy_a, fetch_a_end, put_a = panel_functions(
+        panels[0], a_read.convert, a_read.itemsize
+    )
+    locate_b, fetch_b, copy_b, fetch_b_end, put_b = panel_functions(
+        panels[1], b_read.convert, b_read.itemsize
+    )
     a_runs, b_runs = (p.runs for p in panels)
     a_staged_size, b_staged_size = (p.runs * p.run for p in panels)
     a_stored, b_stored = a_read.stored, b_read.stored
     a_step, b_step = pitch(rows), pitch(cols)
     b_base = depth * a_step
     stage = b_base + depth * b_step
-    shared_size = 2 * stage
+    stages = tile.stages
+    shared_size = (stages or 2) * stage
+    wait = wait_for_copies(max(stages - 2, 0))
     unit_a_row, unit_a_col, unit_b_row, unit_b_col = (
         variant.a.vector and not variant.a.along_k,
         variant.a.vector and variant.a.along_k,
@@ -186,6 +194,60 @@ def summing(tile: Tile, ring: Ring, a_read: Reading, b_read: Reading, variant: V
         variant.b.vector and not variant.b.along_k,
     )
     step, all_steps = stepping(tile, ring, variant.swapped)
+
+    @cuda.jit(device=True, forceinline=True)
+    def through_registers(
+        total, x, y, row, col, thread, shared, wide, a_staged, b_staged, a, a_at, a_shift, a_col,
+        b, b_at, b_shift, b_row, full,
+    ):  # fmt: skip
+        fetch_a(a_staged, a, a_at, thread, a_shift)
+        fetch_b(b_staged, b, b_at, thread, b_shift)
+        put_a(shared, _int32(0), thread, a_staged, wide)
+        put_b(shared, _int32(b_base), thread, b_staged, wide)
+        cuda.syncthreads()
+        base = _int32(0)
+        for t in range(full):
+            more = t + 1 < full
+            if more:
+                a_shift += _int64(depth) * a_col
+                b_shift += _int64(depth) * b_row
+                fetch_a(a_staged, a, a_at, thread, a_shift)
+                fetch_b(b_staged, b, b_at, thread, b_shift)
+            all_steps(total, x, y, shared, base + row, base + _int32(b_base) + col)
+            if more:
+                base = _int32(stage) - base
+                put_a(shared, base, thread, a_staged, wide)
+                put_b(shared, base + _int32(b_base), thread, b_staged, wide)
+                cuda.syncthreads()
+
+    @cuda.jit(device=True, forceinline=True)
+    def by_copies(
+        total, x, y, row, col, thread, shared, wide, a_staged, b_staged, a, a_at, a_shift, a_col,
+        b, b_at, b_shift, b_row, full,
+    ):  # fmt: skip
+        to = shared_address(shared)
+        for t in range(stages - 1):
+            if t < full:
+                copy_a(to, _int32(t * stage), thread, a, a_at, a_shift)
+                copy_b(to, _int32(t * stage + b_base), thread, b, b_at, b_shift)
+                a_shift += _int64(depth) * a_col
+                b_shift += _int64(depth) * b_row
+            commit_copies()
+        base, ahead = _int32(0), _int32((stages - 1) * stage)
+        for t in range(full):
+            wait()
+            cuda.syncthreads()
+            if t + (stages - 1) < full:
+                copy_a(to, ahead, thread, a, a_at, a_shift)
+                copy_b(to, ahead + _int32(b_base), thread, b, b_at, b_shift)
+                a_shift += _int64(depth) * a_col
+                b_shift += _int64(depth) * b_row
+            commit_copies()
+            all_steps(total, x, y, shared, base + row, base + _int32(b_base) + col)
+            ahead = base
+            base = base + _int32(stage) if base < _int32((stages - 1) * stage) else _int32(0)
+
+    run_through = by_copies if stages else through_registers
 
     @cuda.jit(device=True, forceinline=True)
     def sum_up(
@@ -227,26 +289,10 @@ def summing(tile: Tile, ring: Ring, a_read: Reading, b_read: Reading, variant: V
                 )  # fmt: skip
             cuda.syncthreads()
         if full > 0:
-            a_shift, b_shift = a_first, b_first
-            fetch_a(a_staged, a, a_at, thread, a_shift)
-            fetch_b(b_staged, b, b_at, thread, b_shift)
-            put_a(shared, _int32(0), thread, a_staged, wide)
-            put_b(shared, _int32(b_base), thread, b_staged, wide)
-            cuda.syncthreads()
-            base = _int32(0)
-            for t in range(full):
-                more = t + 1 < full
-                if more:
-                    a_shift += _int64(depth) * a_col
-                    b_shift += _int64(depth) * b_row
-                    fetch_a(a_staged, a, a_at, thread, a_shift)
-                    fetch_b(b_staged, b, b_at, thread, b_shift)
-                all_steps(total, x, y, shared, base + row, base + _int32(b_base) + col)
-                if more:
-                    base = _int32(stage) - base
-                    put_a(shared, base, thread, a_staged, wide)
-                    put_b(shared, base + _int32(b_base), thread, b_staged, wide)
-                    cuda.syncthreads()
+            run_through(
+                total, x, y, row, col, thread, shared, wide, a_staged, b_staged, a, a_at, a_first,
+                a_col, b, b_at, b_first, b_row, full,
+            )  # fmt: skip
 
     return sum_up
 
@@ -277,7 +323,7 @@ def product(
     held = ring.held
     run = run_of(held)
     finish = variant.finish
-    rows, cols, _, thread_rows, thread_cols, lane_rows, _ = tile
+    rows, cols, _, thread_rows, thread_cols, lane_rows, *_ = tile
     threads = tile.threads
     lane_cols = 32 // lane_rows
     warp_rows, warp_cols = lane_rows * thread_rows, lane_cols * thread_cols
