@@ -76,7 +76,7 @@ def test_functions_of_the_user(gpu):
     x1, x2 = pair((9, 20), (20, 12))
     expected = (np.abs(x1[:, :, None] - x2) + x1[:, :, None]).max(1)
     same(called(gpu, "matmul", x1, x2, semiring=ring), expected)
-    # The first argument is from the left operand, also where the kernel takes them in another order.
+    # The first argument is from the left operand, also where the kernel computes the transpose.
     transposed = np.zeros((12, 9), "f4").T
     same(called(gpu, "matmul", x1, x2, semiring=ring, out=transposed), expected)
     same(called(gpu, "matmul", x1[0], x2, semiring=ring), expected[0])
@@ -123,9 +123,10 @@ def test_what_is_masked_is_not_computed(gpu):
     x1, x2 = pair((64, 8), (8, 64))
     calls = fm.masks.banded(64, 64, -32, 64)
     found = called(gpu, "matmul", x1, x2, mask=calls, epilogue=lambda x: x / x)
-    assert np.isnan(found[banded(64, 64, -32, 64)]).sum() == (product(x1, x2) == 0)[
-        banded(64, 64, -32, 64)
-    ].sum()
+    assert (
+        np.isnan(found[banded(64, 64, -32, 64)]).sum()
+        == (product(x1, x2) == 0)[banded(64, 64, -32, 64)].sum()
+    )
 
 
 def test_epilogues(gpu):
