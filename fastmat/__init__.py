@@ -1,6 +1,7 @@
 """Array kernels written by hand in Numba: the BLAS you can program."""
 
 from fastmat import linalg, random
+from fastmat.core.precision import matmul_precision
 from fastmat.core.threads import threads
 from fastmat.ops import masks
 from fastmat.ops.attention import (
@@ -113,6 +114,7 @@ __all__ = [
     "masked_var_vjp",
     "masks",
     "matmul",
+    "matmul_precision",
     "matmul_vjp",
     "matrix_transpose",
     "matvec",

@@ -19,6 +19,7 @@ PYTHON_ALONE = set(re.findall(r"`(\w+)`", "".join(ALONE)))  # classes
 COMPILED_PLACES = {"fastmat/overloads/{stem}.py", "fastmat/cpu/{stem}.py"}
 
 
+SETTINGS = {"threads", "matmul_precision"}
 ARGUMENTS = {"Semiring", "modular", "masks"}  # of operations: they compute nothing themselves
 
 
@@ -67,7 +68,7 @@ def test_recipe_names_every_place():
 def test_every_callable_of_the_package_is_an_operation():
     """A public function from elsewhere would escape the tests below."""
     functions = {name for name, value in PUBLIC.items() if inspect.isfunction(value)}
-    assert functions - {"threads"} - ARGUMENTS == set(NAMES) - PYTHON_ALONE  # which is a setting
+    assert functions - SETTINGS - ARGUMENTS == set(NAMES) - PYTHON_ALONE
     classes = {name for name, value in PUBLIC.items() if inspect.isclass(value)}
     assert classes - ARGUMENTS == PYTHON_ALONE
     assert "matmul" in STEMS

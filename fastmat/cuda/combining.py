@@ -8,7 +8,7 @@ from numba import cuda
 from fastmat.cuda.finishing import Finish, finish_arguments, finishing
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.semirings import Ring, writing
-from fastmat.cuda.simt import ITEMS
+from fastmat.cuda.tiling import ITEMS
 
 _int32, _int64 = np.int32, np.int64
 

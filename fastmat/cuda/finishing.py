@@ -144,6 +144,18 @@ def _reader(dtype: str) -> Any:
     return read
 
 
+@functools.lru_cache(maxsize=256)
+def after_bias(activation: Any) -> Any:
+    """The scalar function that adds a bias, and then applies one of the user."""
+    apply = device_function(activation)
+
+    def biased(x, bias):
+        return apply(x + bias)
+
+    biased.__name__ = getattr(activation, "__name__", str(activation))
+    return biased
+
+
 class Finishing(NamedTuple):
     """Device functions."""
 

@@ -19,8 +19,9 @@ from fastmat.cuda.launch_matmul import (
 )
 from fastmat.cuda.matvec import Shape, multiplying
 from fastmat.cuda.semirings import Reading, Ring
-from fastmat.cuda.simt import Layout, Tile, Variant, product, run_of, tile_grid
+from fastmat.cuda.simt import product, tile_grid
 from fastmat.cuda.stacks import Operand, Run
+from fastmat.cuda.tiling import Layout, Tile, Variant, run_of
 
 
 class Launch(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastmat.cuda.matvec import AT_ONCE, THREADS, Shape
-from fastmat.cuda.simt import Tile
+from fastmat.cuda.tiling import Tile
 
 
 class Choice(NamedTuple):

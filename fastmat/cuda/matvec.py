@@ -10,7 +10,7 @@ from numba import cuda
 from fastmat.cuda.intrinsics import load_run
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.semirings import Reading, Ring, writing
-from fastmat.cuda.simt import ITEMS
+from fastmat.cuda.tiling import ITEMS
 
 _int32, _int64 = np.int32, np.int64
 

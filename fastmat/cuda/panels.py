@@ -7,14 +7,15 @@ operand: number `k` of line `i` is at ``k * pitch(length) + i``.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
 
 from fastmat.cuda.intrinsics import load_run, store_run
+from fastmat.cuda.intrinsics_tensor import copy_async
 
-_int32, _int64 = np.int32, np.int64
+_int32, _int64, _uint32 = np.int32, np.int64, np.uint32
 
 
 def pitch(length: int) -> int:
@@ -57,14 +58,16 @@ class PanelFunctions(NamedTuple):
 
     locate: object
     fetch: object
+    copy: object  # by the copying engine of compute capability 8.0; nothing is converted
     fetch_end: object
     put: object
 
 
-def panel_functions(panel: Panel, convert) -> PanelFunctions:
+def panel_functions(panel: Panel, convert: Any, itemsize: int) -> PanelFunctions:
     """Device functions for numbers that `convert` makes of what lies in global memory."""
     length, depth, threads, along_k, run, sector = panel
     runs, step = panel.runs, pitch(length)
+    start = copy_async(max(4, run * itemsize))
     lines = length // run
     all_runs = length * depth // run
     spare = all_runs % threads != 0  # threads that have no run in the last round
@@ -131,4 +134,12 @@ def panel_functions(panel: Panel, convert) -> PanelFunctions:
             else:
                 store_run(shared, at, wide, 0, run)
 
-    return PanelFunctions(locate, fetch, fetch_end, put)
+    @cuda.jit(device=True, forceinline=True)
+    def copy(to, base, thread, source, offsets, shift):
+        for i in range(runs):
+            if spare and thread + _int32(i * threads) >= _int32(all_runs):
+                break
+            at = base + _int32(k_of(thread, i)) * _int32(step) + _int32(line_of(thread, i))
+            start(to + _uint32(at * _int32(itemsize)), source, offsets[i] + shift)
+
+    return PanelFunctions(locate, fetch, copy, fetch_end, put)

@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda, types
+from numba.core import errors
 from numba.cuda import libdevice
+from numba.cuda.core import errors as cuda_errors
 from numba.cuda.extending import overload
 
 from fastmat.cuda.elements import element
 
+COMPILE_ERRORS = (errors.NumbaError, cuda_errors.NumbaError)
 NAMED = {  # addition, multiplication, identity of the addition
     "plus_times": ("plus", "times", "zero"),
     "plus_plus": ("plus", "plus", "zero"),

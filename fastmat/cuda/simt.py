@@ -2,92 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numba import cuda, types
+from numba import cuda
 
 from fastmat.cuda.elements import as_it_is
-from fastmat.cuda.finishing import Finish, finish_arguments, finishing
-from fastmat.cuda.intrinsics import load_run, store_run
+from fastmat.cuda.finishing import finish_arguments, finishing
+from fastmat.cuda.intrinsics import store_run
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.panels import Panel, panel_functions, pitch
 from fastmat.cuda.semirings import Reading, Ring, writing
+from fastmat.cuda.summing import summing
+from fastmat.cuda.tiling import ITEMS, Tile, Variant, run_of
 
 _int32, _int64 = np.int32, np.int64
-
-
-class Tile(NamedTuple):
-    """What a block computes and how its threads share it out.
-
-    A block computes `rows` x `cols` sums, `depth` products of each at a time; each thread
-    `thread_rows` x `thread_cols` of them, in runs that `lane_rows` x (32 / `lane_rows`) lanes of
-    a warp take in turn.
-    """
-
-    rows: int
-    cols: int
-    depth: int
-    thread_rows: int
-    thread_cols: int
-    lane_rows: int = 4
-    blocks: int = 1  # that a multiprocessor has to hold
-
-    @property
-    def threads(self) -> int:
-        return self.rows * self.cols // (self.thread_rows * self.thread_cols)
-
-
-class Layout(NamedTuple):
-    """How an operand lies in memory.
-
-    Parameters
-    ----------
-    along_k
-        Whether what is summed over is side by side, or closer than the rest.
-    vector
-        Whether what is side by side is read in runs: then its step is 1, the other steps are
-        multiples of a run, and so is the length, unless it is that of k.
-    """
-
-    along_k: bool
-    vector: bool
-
-
-class Variant(NamedTuple):
-    """What code depends on, beside dtypes, semiring and tile."""
-
-    a: Layout
-    b: Layout
-    c_vector: bool  # rows of the result are written in runs
-    axes: int = 0  # of the stack: 0, 1 or 3
-    split: bool = False  # sums over parts of k go to scratch memory
-    swapped: bool = False  # operands are given in the other order, and transposed
-    finish: Finish = Finish()
-
-
-def run_of(held: Any) -> int:
-    """How many numbers lie in 16 bytes of shared memory."""
-    return max(1, 128 // held.bitwidth)
-
-
-@cuda.jit(device=True, forceinline=True)
-def _only_item(item, n_1, n_2):
-    return _int64(0), _int64(0), _int64(0)
-
-
-@cuda.jit(device=True, forceinline=True)
-def _of_one_axis(item, n_1, n_2):
-    return _int64(0), _int64(0), _int64(item)
-
-
-@cuda.jit(device=True, forceinline=True)
-def _of_three_axes(item, n_1, n_2):
-    rest = item // n_2
-    return _int64(rest // n_1), _int64(rest % n_1), _int64(item % n_2)
-
-
-ITEMS = {0: _only_item, 1: _of_one_axis, 3: _of_three_axes}
 
 
 def for_each(count: int, function: Any) -> Any:
@@ -110,145 +38,6 @@ def for_each(count: int, function: Any) -> Any:
         done *= 2
     assert done == count
     return function
-
-
-def stepping(tile: Tile, ring: Ring, swapped: bool) -> tuple[Any, Any]:
-    """Device functions for one step of all sums of a thread, and for `tile.depth` of them."""
-    run = run_of(ring.held)
-    add, multiply = ring.add, ring.multiply
-    thread_rows, thread_cols = tile.thread_rows, tile.thread_cols
-    row_runs, col_runs = thread_rows // run, thread_cols // run
-    row_jump, col_jump = tile.lane_rows * run, 32 // tile.lane_rows * run
-    a_step, b_step = pitch(tile.rows), pitch(tile.cols)
-
-    @cuda.jit(device=True, forceinline=True)
-    def row_of_sums(total, first, x, y):
-        for j in range(thread_cols):
-            product = multiply(y[j], x) if swapped else multiply(x, y[j])
-            total[first + j] = add(total[first + j], product)
-
-    @cuda.jit(device=True, forceinline=True)
-    def step(total, x, y, shared, a_at, b_at):
-        for p in range(row_runs):
-            load_run(x, p * run, shared, a_at + _int32(p * row_jump), run)
-        for p in range(col_runs):
-            load_run(y, p * run, shared, b_at + _int32(p * col_jump), run)
-        for i in range(thread_rows):
-            row_of_sums(total, i * thread_cols, x[i], y)
-
-    def twice(once, steps):
-        @cuda.jit(device=True, forceinline=True)
-        def steps_of_both(total, x, y, shared, a_at, b_at):
-            once(total, x, y, shared, a_at, b_at)
-            once(total, x, y, shared, a_at + _int32(steps * a_step), b_at + _int32(steps * b_step))
-
-        return steps_of_both
-
-    steps, all_steps = 1, step
-    while steps < tile.depth:
-        all_steps = twice(all_steps, steps)
-        steps *= 2
-    assert steps == tile.depth
-    return step, all_steps
-
-
-def summing(tile: Tile, ring: Ring, a_read: Reading, b_read: Reading, variant: Variant) -> Any:
-    """The device function that sums up a tile in the registers of a block.
-
-    ``sum_up(total, x, y, first_row, first_col, row, col, a, a_row, a_col, b, b_row, b_col, m, n,
-    k)``: `total` are the sums of a thread, which has rows from `row` and columns from `col` on;
-    `a` and `b` are pairs of pointer and offset.
-    """
-    held = ring.held
-    run = run_of(held)
-    rows, cols, depth = tile[:3]
-    threads = tile.threads
-    panels = [
-        Panel(
-            length, depth, threads, layout.along_k, r := run if layout.vector else 1,
-            min(2 * run, depth) // r,
-        )
-        for length, layout in ((rows, variant.a), (cols, variant.b))
-    ]  # fmt: skip
-    locate_a, fetch_a, fetch_a_end, put_a = panel_functions(panels[0], a_read.convert)
-    locate_b, fetch_b, fetch_b_end, put_b = panel_functions(panels[1], b_read.convert)
-    a_runs, b_runs = (p.runs for p in panels)
-    a_staged_size, b_staged_size = (p.runs * p.run for p in panels)
-    a_stored, b_stored = a_read.stored, b_read.stored
-    a_step, b_step = pitch(rows), pitch(cols)
-    b_base = depth * a_step
-    stage = b_base + depth * b_step
-    shared_size = 2 * stage
-    unit_a_row, unit_a_col, unit_b_row, unit_b_col = (
-        variant.a.vector and not variant.a.along_k,
-        variant.a.vector and variant.a.along_k,
-        variant.b.vector and variant.b.along_k,
-        variant.b.vector and not variant.b.along_k,
-    )
-    step, all_steps = stepping(tile, ring, variant.swapped)
-
-    @cuda.jit(device=True, forceinline=True)
-    def sum_up(
-        total, x, y, first_row, first_col, row, col, a, a_first, a_row, a_col,
-        b, b_first, b_row, b_col, m, n, k,
-    ):  # fmt: skip
-        shared = cuda.shared.array(shared_size, held, 16)
-        wide = cuda.local.array(run, held)
-        a_staged = cuda.local.array(a_staged_size, a_stored)
-        b_staged = cuda.local.array(b_staged_size, b_stored)
-        a_at = cuda.local.array(a_runs, types.int64)
-        b_at = cuda.local.array(b_runs, types.int64)
-        thread = _int32(cuda.threadIdx.x)
-        if unit_a_row:
-            a_row = _int64(1)
-        if unit_a_col:
-            a_col = _int64(1)
-        if unit_b_row:
-            b_row = _int64(1)
-        if unit_b_col:
-            b_col = _int64(1)
-        locate_a(a_at, thread, first_row, m, a_row, a_col)
-        locate_b(b_at, thread, first_col, n, b_col, b_row)
-        full = k // _int32(depth)
-        rest = k - full * _int32(depth)
-        if rest > 0:
-            done = _int64(full * _int32(depth))
-            a_shift, b_shift = a_first + done * a_col, b_first + done * b_row
-            fetch_a_end(a_staged, a, a_at, thread, a_shift, rest, a_row, a_col)
-            fetch_b_end(b_staged, b, b_at, thread, b_shift, rest, b_col, b_row)
-            put_a(shared, _int32(0), thread, a_staged, wide)
-            put_b(shared, _int32(b_base), thread, b_staged, wide)
-            cuda.syncthreads()
-            for s in range(rest):
-                at = _int32(s)
-                step(
-                    total, x, y, shared, at * _int32(a_step) + row,
-                    _int32(b_base) + at * _int32(b_step) + col,
-                )  # fmt: skip
-            cuda.syncthreads()
-        if full > 0:
-            a_shift, b_shift = a_first, b_first
-            fetch_a(a_staged, a, a_at, thread, a_shift)
-            fetch_b(b_staged, b, b_at, thread, b_shift)
-            put_a(shared, _int32(0), thread, a_staged, wide)
-            put_b(shared, _int32(b_base), thread, b_staged, wide)
-            cuda.syncthreads()
-            base = _int32(0)
-            for t in range(full):
-                more = t + 1 < full
-                if more:
-                    a_shift += _int64(depth) * a_col
-                    b_shift += _int64(depth) * b_row
-                    fetch_a(a_staged, a, a_at, thread, a_shift)
-                    fetch_b(b_staged, b, b_at, thread, b_shift)
-                all_steps(total, x, y, shared, base + row, base + _int32(b_base) + col)
-                if more:
-                    base = _int32(stage) - base
-                    put_a(shared, base, thread, a_staged, wide)
-                    put_b(shared, base + _int32(b_base), thread, b_staged, wide)
-                    cuda.syncthreads()
-
-    return sum_up
 
 
 def tile_grid(
@@ -277,7 +66,7 @@ def product(
     held = ring.held
     run = run_of(held)
     finish = variant.finish
-    rows, cols, _, thread_rows, thread_cols, lane_rows, _ = tile
+    rows, cols, _, thread_rows, thread_cols, lane_rows, *_ = tile
     threads = tile.threads
     lane_cols = 32 // lane_rows
     warp_rows, warp_cols = lane_rows * thread_rows, lane_cols * thread_cols

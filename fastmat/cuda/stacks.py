@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from fastmat.cuda.arrays import View
+
 MOST_ITEMS = 65535  # of one launch: they are counted along the grid's third axis
 ALIGNMENT = 16  # bytes of the longest access
 
@@ -89,3 +91,20 @@ def _merged(batch: Sequence[int], steps: list[list[int]]) -> tuple[list[int], li
             for axes, s in zip(merged, here, strict=True):
                 axes.append(s)
     return lengths, merged
+
+
+def stacked(a: View, b: View, c: View) -> tuple[View, View, View] | None:
+    """A product with one axis of a stack at most; None where the axes cannot be joined."""
+    batch = c.shape[:-2]
+    if not batch:
+        return a, b, c
+    lengths, merged = _merged(
+        batch, [_steps(Array(x.shape, x.strides, 0), batch) for x in (a, b, c)]
+    )
+    if len(lengths) > 1:
+        return None
+    x, y, z = (
+        v._replace(shape=(*lengths, *v.shape[-2:]), strides=(*axes, *v.strides[-2:]))
+        for v, axes in zip((a, b, c), merged, strict=True)
+    )
+    return x, y, z

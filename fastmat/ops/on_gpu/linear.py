@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
-
-from numba import cuda
 
 from fastmat.cuda.arrays import View, empty, same_device, view
 from fastmat.cuda.copy import packed
 from fastmat.cuda.finishing import NAMED as EPILOGUES
+from fastmat.cuda.finishing import after_bias
 from fastmat.cuda.matmul import PLAIN, Program
-from fastmat.cuda.semirings import device_function, named_ring, reading
+from fastmat.cuda.semirings import named_ring, reading
 from fastmat.ops import linear as on_cpu
 from fastmat.ops.linear import LinearGradients, MatmulGradients
 from fastmat.ops.on_gpu.products import (
@@ -146,23 +144,12 @@ def _epilogue(activation: Any, bias: View | None, dtype: str) -> Any:
         return name
     if not callable(activation):
         raise TypeError(f"activation is {activation!r}; it must be {ACTIVATIONS}, or a function")
-    return activation if bias is None else _after_bias(activation)
+    return activation if bias is None else after_bias(activation)
 
 
 def _check_defined(epilogue: str, dtype: str) -> None:
     if dtype not in EPILOGUES[epilogue]:
         raise TypeError(f"epilogue {epilogue!r} is not defined for {dtype}")
-
-
-@functools.lru_cache(maxsize=256)
-def _after_bias(activation: Any) -> Any:
-    """The scalar function that adds a bias, and then applies a user's own."""
-    apply = device_function(activation)
-
-    def biased(x, bias):  # type: ignore[no-untyped-def]
-        return apply(x + bias)
-
-    return cuda.jit(device=True)(biased)
 
 
 def _cotangent(cotangent: Any, shape: tuple[int, ...], dtype: str, like: View) -> View:

@@ -8,15 +8,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numba.core import errors
-from numba.cuda.core import errors as cuda_errors
 
 from fastmat.core.arrays import Array
 from fastmat.core.dtypes import DType, kernel_name, unsupported
 from fastmat.cuda.arrays import View, empty, same_device, stream_of, target
 from fastmat.cuda.copy import copy, may_overlap
 from fastmat.cuda.matmul import PLAIN, Program, multiply
-from fastmat.cuda.semirings import NAMED, Reading, Ring, named_ring, reading, users_ring
+from fastmat.cuda.semirings import (
+    COMPILE_ERRORS,
+    NAMED,
+    Reading,
+    Ring,
+    named_ring,
+    reading,
+    users_ring,
+)
 from fastmat.ops import products
 from fastmat.ops.semirings import (
     LOGICAL,
@@ -172,7 +178,7 @@ def compiling(users: Any, dtype: str) -> Iterator[None]:
     """A TypeError where Numba cannot compile the functions of `users`; None if there are none."""
     try:
         yield
-    except (errors.NumbaError, cuda_errors.NumbaError) as error:
+    except COMPILE_ERRORS as error:
         if users is None:
             raise
         name = users if isinstance(users, str) else repr(getattr(users, "__name__", users))
