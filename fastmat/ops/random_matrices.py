@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmat.core.arrays import Array, as_array, like
+from fastmat.core.arrays import Array, as_array
+from fastmat.core.arrays import like as in_library_of
 from fastmat.core.checks import check_out
 from fastmat.core.devices import also_on_gpu
 from fastmat.ops.draws import (
@@ -88,7 +89,7 @@ def permutation(
         entry_of("random_matrices", "permutation", _SINGLE_INDEX)(order, first, *key)
     result = order if array is None else array[order]
     if destination is None:
-        return result if array is None else like(result, x)
+        return result if array is None else in_library_of(result, x)
     np.copyto(destination, result, casting="same_kind")
     return out
 
@@ -103,6 +104,7 @@ def orthogonal(
     rng: Any = None,
     stream: int = 0,
     offset: int = 0,
+    like: Any = None,
 ) -> Any:
     """A matrix with orthonormal columns, or rows where it has more columns, by Haar's measure.
 
@@ -112,7 +114,7 @@ def orthogonal(
         Rows and columns; without `m` it is square.
     dtype
         As `standard_normal`; complex matrices are unitary.
-    out, rng, stream
+    out, rng, stream, like
         As `uniform`.
     offset
         The position in the stream of the first normal number that is drawn.
@@ -130,7 +132,8 @@ def orthogonal(
     -----
     The first factor of the QR decomposition, by LAPACK, of a matrix of normal numbers, its columns
     multiplied by signs (phases, if complex) that make the diagonal of R positive. Without that it
-    would not be equally likely in all directions. Its bits are those of the LAPACK in SciPy.
+    would not be equally likely in all directions. Its bits are those of the LAPACK in SciPy; on
+    GPUs they are those of `linalg.qr_tall`.
 
     References
     ----------
@@ -148,11 +151,7 @@ def orthogonal(
     from scipy import linalg
 
     kind = dtype_of(dtype, out, "float64", FLOATING)
-    rows = integer(n, "n")
-    cols = rows if m is None else integer(m, "m")
-    for length, name in ((rows, "n"), (cols, "m")):
-        if length < 0:
-            raise ValueError(f"{name} is {length}; it must not be negative")
+    rows, cols = lengths_of(n, m)
     destination = None if out is None else check_out(out, (rows, cols), kind)
     size = (max(rows, cols), min(rows, cols))
     place, key = place_of(size, offset, None, None), key_of(rng, stream)
@@ -164,9 +163,19 @@ def orthogonal(
     if rows < cols:
         result = result.T
     if destination is None:
-        return np.ascontiguousarray(result)
+        return in_library_of(np.ascontiguousarray(result), like)
     np.copyto(destination, result, casting="same_kind")
     return out
+
+
+def lengths_of(n: Any, m: Any) -> tuple[int, int]:
+    """Rows and columns."""
+    rows = integer(n, "n")
+    cols = rows if m is None else integer(m, "m")
+    for length, name in ((rows, "n"), (cols, "m")):
+        if length < 0:
+            raise ValueError(f"{name} is {length}; it must not be negative")
+    return rows, cols
 
 
 def _turned(q: Array, diagonal: Array) -> Array:

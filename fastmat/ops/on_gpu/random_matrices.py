@@ -5,9 +5,38 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastmat.ops.draws import REAL, key_of, place_of
+from fastmat.cuda.arrays import view, writable
+from fastmat.ops.draws import FLOATING, REAL, key_of, place_of
 from fastmat.ops.on_gpu.draws import draw, dtype_of
-from fastmat.ops.random_matrices import factor_of, fans
+from fastmat.ops.on_gpu.matrices import Matrix, copied
+from fastmat.ops.on_gpu.qr_tall import factored
+from fastmat.ops.random_matrices import factor_of, fans, lengths_of
+
+
+def orthogonal(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    out: Any = None,
+    rng: Any = None,
+    stream: int = 0,
+    offset: int = 0,
+    like: Any = None,
+) -> Any:
+    """As `fastmat.random.orthogonal`; the QR decomposition is that of `linalg.qr_tall`."""
+    kind = dtype_of(dtype, out, "float64", FLOATING)
+    rows, cols = lengths_of(n, m)
+    target = None if out is None else Matrix(writable(out, (rows, cols), kind.name), out)
+    model = Matrix(view(like, "like")) if target is None else target
+    place = place_of((max(rows, cols), min(rows, cols)), offset, None, None)
+    factor = 1.0 if kind.kind == "f" else math.sqrt(0.5)
+    drawn = draw("normal", kind, place, key_of(rng, stream), None, model, 0.0, 0.0, factor)
+    q = Matrix.of(drawn)
+    q = factored(q, target=q)[0]
+    if rows < cols:
+        return copied(q.T, kind.name, target).array
+    return q.array if target is None else copied(q, kind.name, target).array
 
 
 def glorot_uniform(
