@@ -24,11 +24,7 @@ class Tiles(NamedTuple):
     width_chunks: int
     resident: bool = True  # whether queries stay in shared memory
     rows: int = 64
-
-    @property
-    def per_thread(self) -> int:
-        """Rows of scores that a thread has."""
-        return 8 if self.number == "float32" and self.width_chunks <= 2 else 4
+    per_thread: int = 4  # rows of scores that a thread has
 
     @property
     def threads(self) -> int:
@@ -90,10 +86,56 @@ def tiles_for(number: str, depth: int, width: int, limit: int = 227 * 1024) -> T
         for chunk in chunks:
             depth_chunks = max(1, -(-depth // chunk))
             width_chunks = max(1, min(WIDEST[number], -(-width // chunk)))
-            tiles = Tiles(number, chunk, depth_chunks, width_chunks, True, rows)
-            if tiles.shared <= limit:
-                return tiles
-            tiles = tiles._replace(resident=False)
-            if tiles.shared <= limit:
-                return tiles
+            per_thread = 8 if number == "float32" and width_chunks <= 2 else 4
+            for resident in (True, False):
+                tiles = Tiles(number, chunk, depth_chunks, width_chunks, resident, rows, per_thread)
+                if tiles.shared <= limit:
+                    return tiles
     return tiles
+
+
+class Walk(NamedTuple):
+    """How a block walks through its operands."""
+
+    tiles: Tiles  # its chunks are those that a block accumulates
+    depth_chunks: int
+    width_chunks: int
+    resident: bool  # whether the block's own rows stay in shared memory
+
+    @property
+    def slab(self) -> int:
+        """Chunks of a gradient that a block accumulates."""
+        return self.tiles.width_chunks
+
+    @property
+    def slabs(self) -> int:
+        """How many blocks accumulate the chunks of a gradient."""
+        return -(-max(self.depth_chunks, self.width_chunks) // self.slab)
+
+    @property
+    def of_rows(self) -> int:
+        """Numbers of shared memory for the block's own rows."""
+        chunks = self.depth_chunks + self.width_chunks if self.resident else 1
+        return chunks * self.tiles.rows * self.tiles.stride
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory."""
+        items = self.of_rows + self.tiles.of_weights + 2 * self.tiles.of_chunk
+        return items * element(self.tiles.number).itemsize
+
+
+def walk_for(number: str, depth: int, width: int, limit: int = 227 * 1024) -> Walk:
+    """The walk for a depth and a width that fits in so many bytes of shared memory."""
+    chunks = (32,) if max(depth, width) <= 32 else (64, 32)
+    for rows in (64, 32):
+        for chunk in chunks:
+            counts = [max(1, -(-size // chunk)) for size in (depth, width)]
+            slab = min(max(counts), 1 if number == "float64" else 2)
+            per_thread = 8 if number == "float32" and slab == 1 else 4
+            tiles = Tiles(number, chunk, 1, slab, True, rows, per_thread)
+            for resident in (True, False):
+                walk = Walk(tiles, *counts, resident)
+                if walk.shared <= limit:
+                    return walk
+    return walk
