@@ -39,7 +39,8 @@ def host_dtype(name: str) -> DType:
     if name == "bfloat16":
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: DType = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     return np.dtype(name)
 
 
@@ -103,8 +104,9 @@ def result_shape(
     if left[:-2] == right[:-2] and not removed:
         full = (*left[:-1], right[-1])
         return full, (), full
-    arrays = (stand_in(x) for x in (a, b))
-    return products.result_shape(*arrays, list(removed), tuple(map(stand_in, inputs)))
+    return products.result_shape(
+        stand_in(a), stand_in(b), list(removed), tuple(map(stand_in, inputs))
+    )
 
 
 @functools.cache
@@ -209,7 +211,8 @@ def ring_and_reads(
         kinds = [np.dtype(bool)] * 2
     promoted = dtype_of_product(semiring, np.result_type(*kinds))
     wanted = promoted if dtype is None else np.dtype(dtype)
-    products.check_casts(*(np.zeros((), kind) for kind in kinds), wanted)
+    left, right = (np.zeros((), kind) for kind in kinds)
+    products.check_casts(left, right, wanted)
     if kernel_name(wanted) is None:
         raise unsupported("the product", wanted)
     check_dtype(semiring, wanted)

@@ -308,7 +308,8 @@ def _scaled_back(r: Array, powers: Array) -> Array:
     if not powers.any():
         return r
     if r.dtype.kind == "c":
-        return np.ldexp(r.real, -powers) + 1j * np.ldexp(r.imag, -powers)
+        scaled: Array = np.ldexp(r.real, -powers) + 1j * np.ldexp(r.imag, -powers)
+        return scaled
     found: Array = np.ldexp(r, -powers)
     return found
 
