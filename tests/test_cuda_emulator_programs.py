@@ -16,6 +16,7 @@ from test_cuda_emulator import kernel, launch, random
 
 from fastmat.cuda import arrays
 from fastmat.cuda.intrinsics import float_of_half, half_of_float
+from fastmat.cuda.kernel import Kernel
 
 TILE, PADDED = 32, 33
 
@@ -161,15 +162,16 @@ def test_constants_and_local_arrays():
     np.testing.assert_array_equal(y.numpy(), weights[x % 8] * (np.arange(64) + 1))
 
 
-def test_products_and_sums_are_fused():
+@pytest.mark.parametrize("fuse", [True, False])
+def test_products_and_sums_are_fused(fuse):
     def difference(x, y):
         y[0] = x[0] * x[0] - x[1]
 
     x = np.array([1 + 2**-12, (1 + 2**-12) ** 2], np.float32)
     y = EmulatedArray.empty(1, "float32")
-    launch(kernel(difference, "float32*", "float32*", threads=1), 1,
-           EmulatedArray.from_numpy(x), y)  # fmt: skip
-    assert y.numpy()[0] == float(x[0]) ** 2 - float(x[1])
+    subtracting = Kernel(difference, ("float32*", "float32*"), name=None, threads=1, fuse=fuse)
+    launch(subtracting, 1, EmulatedArray.from_numpy(x), y)
+    assert y.numpy()[0] == (float(x[0]) ** 2 - float(x[1]) if fuse else 0)
 
 
 def test_waiting_for_another_block():

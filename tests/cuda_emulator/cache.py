@@ -1,16 +1,20 @@
-"""The compiled scheduler, kept in fastmat's cache folder for as long as its source is the same."""
+"""What is kept in fastmat's cache folder: the compiled scheduler, and the IR of kernels."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 from fastmat.core.cache import cache_root
+from fastmat.cuda.kernel import _kept
 
 
+@functools.cache
 def _source_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -49,3 +53,21 @@ def cached(dispatcher: Any) -> Any:
     """`dispatcher`, whose compiled code is read from the disk if it is there."""
     dispatcher._cache = _Cache(dispatcher.py_func)
     return dispatcher
+
+
+def kept(kernel: Any, capability: tuple[int, int], make: Any) -> tuple[str, str]:
+    """What `make` returns, two texts; from the disk if it is there."""
+    if kernel.name is None:
+        return make(kernel, capability)
+    # Beside the kernel's PTX, which is kept for as long as it is that of the source.
+    path = _kept(kernel, capability)
+    path = path.with_name(f"{path.stem}-{_source_hash()}.ll")
+    if path.exists():
+        first, _, text = path.read_text(encoding="utf-8").partition("\n")
+        return text, first
+    text, first = make(kernel, capability)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(f"{first}\n{text}", encoding="utf-8")
+    part.replace(path)
+    return text, first

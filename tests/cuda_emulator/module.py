@@ -19,6 +19,7 @@ from numba.cuda import compiler
 from numba.cuda.dispatcher import kernel_fixup
 
 from cuda_emulator import libdevice, machine, mathematics, memory, operations
+from cuda_emulator.cache import kept
 from cuda_emulator.faults import UnknownInstruction
 from cuda_emulator.text import closing, fields, split, take_type
 from fastmat.cuda.kernel import compiling_for
@@ -67,8 +68,9 @@ def nvvm_ir(kernel: Any, capability: tuple[int, int]) -> tuple[str, str]:
         else:
             linked.link_in(part)
     text = re.sub(r"(?m)^@llvm\.used[^\n]*$", "", str(linked))
-    # NVVM makes one instruction of a product and a sum.
-    return re.sub(r"= (fmul|fadd|fsub) (?!contract)", r"= \1 contract ", text), entry
+    if kernel.fuse:  # NVVM makes one instruction of a product and a sum
+        text = re.sub(r"= (fmul|fadd|fsub) (?!contract)", r"= \1 contract ", text)
+    return text, entry
 
 
 class _Traps:
@@ -274,7 +276,7 @@ class Module:
     """A kernel compiled for the host, and the addresses of what it shares with the scheduler."""
 
     def __init__(self, kernel: Any, capability: tuple[int, int]) -> None:
-        text, entry = nvvm_ir(kernel, capability)
+        text, entry = kept(kernel, capability, nvvm_ir)
         traps = _Traps()
         text, self.shared, self.dynamic = _lay_out_shared(text)
         text = _with_libdevice(text)
