@@ -12,6 +12,7 @@ import ml_dtypes
 from cuda_emulator import EmulatedArray, Fault, UnknownInstruction, emulated
 from cuda_inline import inline
 from numba import cuda, float32, float64, int32, uint32, uint64
+from numba.cuda import libdevice
 from test_cuda_emulator import kernel, launch, random
 
 from fastmat.cuda import arrays
@@ -116,15 +117,19 @@ def test_integers():
         y[32 + t] = cuda.clz(v)
         y[64 + t] = cuda.brev(v)
         y[96 + t] = uint32((uint64(v) * uint64(v)) >> uint64(32))
+        y[128 + t] = libdevice.umulhi(v, v)
+        y[160 + t] = uint32(libdevice.mulhi(int32(v), int32(v)))
 
     x = np.random.default_rng(0).integers(0, 2**32, 32, np.uint32)
-    y = EmulatedArray.empty((4, 32), "uint32")
+    y = EmulatedArray.empty((6, 32), "uint32")
     launch(kernel(functions, "uint32*", "uint32*", threads=32), 1, EmulatedArray.from_numpy(x), y)
     wanted = [
         [int(v).bit_count() for v in x],
         [32 - int(v).bit_length() for v in x],
         [int(f"{int(v):032b}"[::-1], 2) for v in x],
         [int(v) ** 2 >> 32 for v in x],
+        [int(v) ** 2 >> 32 for v in x],
+        [int(v) ** 2 >> 32 for v in x.view(np.int32)],
     ]
     np.testing.assert_array_equal(y.numpy(), wanted)
 
@@ -186,7 +191,7 @@ def test_waiting_for_another_block():
                EmulatedArray.from_numpy(np.zeros(2, np.int32)))  # fmt: skip
 
 
-unknown = inline("wgmma.fence.sync.aligned;", "~{memory}")
+unknown = inline("tcgen05.wait::st.sync.aligned;", "~{memory}")
 
 
 def test_instructions_that_are_not_known():
@@ -194,7 +199,7 @@ def test_instructions_that_are_not_known():
         unknown()
         x[0] = float64(1)
 
-    with pytest.raises(UnknownInstruction, match=r"wgmma.fence"):
+    with pytest.raises(UnknownInstruction, match=r"tcgen05\.wait"):
         launch(kernel(fence, "float64*"), 1, EmulatedArray.empty(1, "float64"))
 
 

@@ -106,7 +106,7 @@ def _arithmetic(name: str) -> list[str] | None:
     if found := re.fullmatch(r"mulhi\.(i|ui|ll|ull)", name):
         integer, sign = _INTEGER[found[1]]
         bits = int(integer[1:])
-        wide, extend = f"i{2 * bits}", f"{sign}ext"
+        wide, extend = f"i{2 * bits}", {"s": "sext", "u": "zext"}[sign]
         return _body(
             integer, f"{extend} {integer} %0 to {wide}", f"{extend} {integer} %1 to {wide}",
             f"mul {wide} %r0, %r1", f"lshr {wide} %r2, {bits}", f"trunc {wide} %r3 to {integer}",
