@@ -67,7 +67,7 @@ def first_tile(*arguments):
 QUICK = {
     "product bfloat16": Budget(first_tile("bfloat16", "bfloat16"), 255, HALVES),
     "product float64": Budget(
-        first_tile("float64", "float64"), 255, (*COPIES, "LDS.64", "DMMA.8x8x4", "STG.E.128"), True
+        first_tile("float64", "float64"), 255, (*COPIES, "LDS.64", "DMMA", "STG.E.128"), True
     ),
     "attention float32 64": Budget(attending("float32", 64), 168, WIDE),
     "softmax float32": Budget(
@@ -90,7 +90,7 @@ FULL = {
     "products bfloat16, linear": Budget(
         multiplying("bfloat16", "bfloat16", True, True), 255, HALVES
     ),
-    "products float64": Budget(multiplying("float64", "float64"), 255, ("DMMA.8x8x4",), True),
+    "products float64": Budget(multiplying("float64", "float64"), 255, ("DMMA",), True),
     "products tf32": Budget(
         multiplying("tf32", "float32"), 255, (*COPIES, "LDSM.16.M88.4", "HMMA.1688.F32.TF32")
     ),

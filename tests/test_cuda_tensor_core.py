@@ -94,7 +94,7 @@ ALL = [(case, orders) for case in CASES for orders in ("CC", "CF", "FC", "FF")]
 def check_layouts(gpu, case, orders, m, n, k):
     dtype, out, precision, unit = CASES[case]
     a, b = numbers((m, k), dtype, 1), numbers((k, n), dtype, 2)
-    c = laid_out(np.full((m, n), np.nan, DTYPES[out]), "C", 4)
+    c = laid_out(np.full((m, n), np.nan, DTYPES[out]), "C", 8)
     given = laid_out(a, orders[0], 8), laid_out(b, orders[1], 8)
     check(served_product(gpu, *given, c, precision), a, b, unit, out)
 
