@@ -12,6 +12,8 @@ ROW_THREADS = ((4, 2), (16, 4), (32, 8), (64, 16), (256, 32), (512, 64), (1024, 
                (4096, 512), (8192, 1024))  # fmt: skip
 SMALL_BLOCK = 256  # threads of blocks that are made of several rows
 NUMBERS = 32  # of 4 bytes, that a thread holds of a row
+MORE_NUMBERS = 24  # the same if it has other things to hold, and there are 1024
+THREADS, MORE_THREADS = 1024, 768  # that a multiprocessor has registers for
 GRADIENT_NUMBERS = 16  # the same of each of two arrays
 GRADIENT_THREADS = 512  # of a row, at most
 GRADIENT_PIECES = 512  # of the rows, for gradients by weights, at most
@@ -28,17 +30,22 @@ class Rows(NamedTuple):
 
 
 @functools.cache
-def rows_for(n: int, itemsize: int, run: int, numbers: int = NUMBERS) -> Rows | None:
-    """How rows of n numbers are read, in accesses of `run` of them; None if they are too long."""
+def rows_for(
+    n: int, itemsize: int, run: int, numbers: int = NUMBERS, more: bool = False
+) -> Rows | None:
+    """How rows of n numbers are read, in accesses of `run` of them; None if they are too long.
+
+    `more` says that a thread needs registers for other things as well.
+    """
     accesses = -(-n // run)
-    per_thread = numbers * 4 // max(itemsize, 4) // run  # halves are widened to 4 bytes
-    if itemsize == 2 and numbers == NUMBERS:
-        per_thread = max(per_thread, 4)
+    words = run * max(itemsize, 4) // 4  # of an access; halves are widened to 4 bytes
     for most, threads in ROW_THREADS:
-        if accesses <= min(most, threads * per_thread):
+        held = numbers if threads < 1024 or not more else MORE_NUMBERS
+        if accesses <= min(most, threads * (held // words)):
             runs = max(-(-accesses // threads), 1)
             rows = max(SMALL_BLOCK // threads, 1) if threads <= 32 else 1
-            return Rows(threads, rows, runs, max(1024 // (threads * rows), 1))
+            resident = MORE_THREADS if more else THREADS
+            return Rows(threads, rows, runs, max(resident // (threads * rows), 1))
     return None
 
 

@@ -46,7 +46,9 @@ class RowsKernel(Kernel):
 
 @functools.cache
 def _kernel(variant: Variant, n: int) -> RowsKernel | None:
-    found = rows_for(n, element(variant.dtype).itemsize, variant.run)
+    itemsize = element(variant.dtype).itemsize
+    more = variant.residual or variant.statistics or variant.activation is not None
+    found = rows_for(n, itemsize, variant.run, more=more or itemsize == 8)
     return None if found is None else _norm(variant, found)
 
 
