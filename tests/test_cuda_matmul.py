@@ -199,3 +199,34 @@ def test_same_bits_whatever_the_order_of_threads():
             dots = gpu.numpy(fm.matvec(gpu.array(x1[:3]), gpu.array(x2[:, 0])))
             found.add((product.tobytes(), dots.tobytes()))
     assert len(found) == 1
+
+
+def test_tiles_in_a_kernel_of_the_user(gpu):
+    from numba import cuda, types
+
+    from fastmat.cuda.arrays import view
+    from fastmat.cuda.device import tile_product
+    from fastmat.cuda.kernel import Kernel
+
+    tile = tile_product("float32")
+    rows, cols, sums = tile.rows, tile.cols, tile.sums
+    add_to, row_of, col_of = tile.add_to, tile.row_of, tile.col_of
+
+    def squares(a, b, c, m, n, k):
+        total = cuda.local.array(sums, types.float32)
+        for i in range(sums):
+            total[i] = 0
+        top, left = cuda.blockIdx.y * rows, cuda.blockIdx.x * cols
+        add_to(total, top, left, a, k, 1, b, n, 1, m, n, k)
+        for i in range(sums):
+            row, col = top + row_of(i), left + col_of(i)
+            if row < m and col < n:
+                c[row * n + col] = total[i] * total[i]
+
+    x1, x2 = pair((70, 11), (11, 66))
+    given = [view(gpu.array(x), "x") for x in (x1, x2, np.zeros((70, 66), "f4"))]
+    arguments = ("float32*", "float32*", "float32*", "int32", "int32", "int32")
+    kernel = Kernel(squares, arguments, name=None, threads=tile.threads)
+    pointers = [x.pointer for x in given]
+    kernel((-(-66 // cols), -(-70 // rows)), (*pointers, 70, 66, 11), 0, 0)
+    same(gpu.numpy(given[2].owner), (x1 @ x2) ** 2)

@@ -119,7 +119,7 @@ def panel_functions(panel: Panel, convert: Any, itemsize: int) -> PanelFunctions
                 )
                 ahead = _int64(j) * (k_step if along_k else line_step)
                 at = offsets[i] + shift + ahead - _int64(over) * k_step
-                staged[i * run + j] = source[at]
+                load_run(staged, i * run + j, source, at, 1)
 
     @cuda.jit(device=True, forceinline=True)
     def put(shared, base, thread, staged, wide):
