@@ -1,6 +1,9 @@
 """Products on GPUs, called and compared with their oracles."""
 
+import contextlib
+
 import numpy as np
+import pytest
 from oracles import ORACLES, rounded
 from products import same
 from semiring_oracles import RINGS, product, result
@@ -68,3 +71,19 @@ def check_ring_near(gpu, x1, x2, name):
     else:
         within(found, expected, log_sum_exp_bound if name == "log_sum_exp" else product_bound)
     return found
+
+
+@contextlib.contextmanager
+def small_tiles():
+    """Products in tiles so small that few numbers make many of them, and compile soon."""
+    from fastmat.cuda import jobs, matmul
+    from fastmat.cuda.launch_matmul import Choice
+    from fastmat.cuda.tiling import Tile
+
+    choices = (Choice(Tile(16, 32, 4, 4, 4), 1.0),)
+    with pytest.MonkeyPatch.context() as patch:
+        for table in ("TILES", "FINISHING"):
+            patch.setattr(jobs, table, dict.fromkeys((4, 8, 16), choices))
+        matmul._plan.cache_clear()
+        yield
+    matmul._plan.cache_clear()

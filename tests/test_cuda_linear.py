@@ -2,12 +2,19 @@
 
 import numpy as np
 import pytest
+from cuda_products import small_tiles
 from layouts import sliced
 from test_linear import ACTIVATIONS
 
 import fastmat as fm
 
 OUTPUTS = 13
+
+
+@pytest.fixture(autouse=True)
+def small():
+    with small_tiles():
+        yield
 
 
 def operands(shape, dtype="f4", seed=0):

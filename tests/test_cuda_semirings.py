@@ -3,7 +3,7 @@
 import numba
 import numpy as np
 import pytest
-from cuda_products import called, check_ring, check_ring_near
+from cuda_products import called, check_ring, check_ring_near, small_tiles
 from oracles import BFLOAT16, DTYPES, INTEGERS, name
 from products import any_bits, normal, same, small_integers
 from semiring_oracles import RINGS, banded, blocks, masked, modular, supports
@@ -11,6 +11,12 @@ from semiring_oracles import RINGS, banded, blocks, masked, modular, supports
 import fastmat as fm
 
 SOME = ("min_plus", "max_times", "plus_pair", "cityblock")
+
+
+@pytest.fixture(autouse=True)
+def small():
+    with small_tiles():
+        yield
 
 
 def pair(shape1, shape2, dtype="f4"):

@@ -29,6 +29,8 @@ rows of a matrix, in one pass::
         largest, total = reduce(state, words)
         if cuda.threadIdx.x == 0:
             result[cuda.blockIdx.x] = largest + math.log(total)
+
+Products: `tile_product` has the functions with which a block computes a tile of one.
 """
 
 from fastmat.cuda.philox import philox4x32, words_at
@@ -42,6 +44,7 @@ from fastmat.cuda.reductions import (
     plus,
     smaller,
 )
+from fastmat.cuda.tile_products import tile_product
 
 __all__ = [
     "block_reduce",
@@ -53,5 +56,6 @@ __all__ = [
     "philox4x32",
     "plus",
     "smaller",
+    "tile_product",
     "words_at",
 ]

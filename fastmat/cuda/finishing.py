@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda, types
 
 from fastmat.cuda.elements import element
+from fastmat.cuda.epilogues import named_epilogue
 from fastmat.cuda.semirings import Ring, device_function, number_type
 
 _int32, _int64 = np.int32, np.int64
 
 MOST_EXTRAS = 4
 MASKS = ("", "band", "blocks")  # blocks may be cut by a band as well
-
-REAL = ("float16", "bfloat16", "float32", "float64")
-INTEGERS = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
-COMPLEX = ("complex64", "complex128")
-NAMED = {  # epilogues, and the dtypes that they are defined for
-    "relu": (*REAL, *INTEGERS),
-    "gelu": REAL,
-    "silu": REAL,
-    "bias": (*REAL, *INTEGERS, *COMPLEX, "bool"),
-    "bias_relu": (*REAL, *INTEGERS),
-    "bias_gelu": REAL,
-    "bias_silu": REAL,
-    "relu_slope": REAL,
-    "gelu_slope": REAL,
-    "silu_slope": REAL,
-    "relu_slope_unbiased": REAL,
-    "gelu_slope_unbiased": REAL,
-    "silu_slope_unbiased": REAL,
-}
 
 
 class Finish(NamedTuple):
@@ -58,79 +39,6 @@ class Finish(NamedTuple):
         return f"{self.mask}-{self.leaves}-{self.epilogue}-{','.join(self.extras)}"
 
 
-@functools.cache
-def _named(name: str, kind: Any) -> Any:
-    """The function of an epilogue in `NAMED`, for numbers of this type."""
-    zero, one = kind(0), kind(1)
-    if not isinstance(kind, types.Float):
-
-        def relu(x):
-            return zero if x < zero else x
-
-        def bias(x, y):
-            return x + y
-
-        def bias_relu(x, y):
-            return relu_of(kind(x + y))
-
-        relu_of = cuda.jit(device=True, forceinline=True)(relu)
-        functions = {"relu": relu, "bias": bias, "bias_relu": bias_relu}
-        return cuda.jit(device=True, forceinline=True)(functions[name])
-    half, root_half = kind(0.5), kind(math.sqrt(0.5))
-    density_scale = kind(math.sqrt(0.5 / math.pi))
-
-    @cuda.jit(device=True, forceinline=True)
-    def relu(x):
-        return zero if x < zero else x
-
-    @cuda.jit(device=True, forceinline=True)
-    def gelu(x):
-        return x * (half + half * math.erf(x * root_half))
-
-    @cuda.jit(device=True, forceinline=True)
-    def silu(x):
-        return x / (one + math.exp(-x))
-
-    @cuda.jit(device=True, forceinline=True)
-    def bias(x, y):
-        return x + y
-
-    @cuda.jit(device=True, forceinline=True)
-    def bias_relu(x, y):
-        return relu(x + y)
-
-    @cuda.jit(device=True, forceinline=True)
-    def bias_gelu(x, y):
-        return gelu(x + y)
-
-    @cuda.jit(device=True, forceinline=True)
-    def bias_silu(x, y):
-        return silu(x + y)
-
-    @cuda.jit(device=True, forceinline=True)
-    def relu_slope(x, y, cotangent):
-        return cotangent if x + y > zero else zero
-
-    @cuda.jit(device=True, forceinline=True)
-    def gelu_slope(x, y, cotangent):
-        z = x + y
-        density = math.exp(-half * z * z) * density_scale
-        return cotangent * (half + half * math.erf(z * root_half) + z * density)
-
-    @cuda.jit(device=True, forceinline=True)
-    def silu_slope(x, y, cotangent):
-        z = x + y
-        share = one / (one + math.exp(-z))
-        return cotangent * share * (one + z * (one - share))
-
-    functions = {
-        "relu": relu, "gelu": gelu, "silu": silu, "bias": bias, "bias_relu": bias_relu,
-        "bias_gelu": bias_gelu, "bias_silu": bias_silu, "relu_slope": relu_slope,
-        "gelu_slope": gelu_slope, "silu_slope": silu_slope,
-    }  # fmt: skip
-    return functions[name]
-
-
 def _reader(dtype: str) -> Any:
     """Device function from an extra's number in memory to what an epilogue gets."""
     kind = element(dtype)
@@ -142,18 +50,6 @@ def _reader(dtype: str) -> Any:
         return pointer[at] != 0 if is_bool else widen(pointer[at])
 
     return read
-
-
-@functools.lru_cache(maxsize=256)
-def after_bias(activation: Any) -> Any:
-    """The scalar function that adds a bias, and then applies one of the user."""
-    apply = device_function(activation)
-
-    def biased(x, bias):
-        return apply(x + bias)
-
-    biased.__name__ = getattr(activation, "__name__", str(activation))
-    return biased
 
 
 class Finishing(NamedTuple):
@@ -242,7 +138,7 @@ def _finished(finish: Finish, ring: Ring, dtype: str) -> Any:
 
         return finished
     if isinstance(finish.epilogue, str):
-        function = _named(finish.epilogue, number)
+        function = named_epilogue(finish.epilogue, number)
     else:
         function = device_function(finish.epilogue)
     readers = [_reader(x) for x in finish.extras]

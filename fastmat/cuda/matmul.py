@@ -40,7 +40,7 @@ class Program(NamedTuple):
     fill
         What entries are that the mask leaves out; None leaves those of the result as they are.
     epilogue
-        A name of `finishing.NAMED`, or a function of the user; None stores sums as they are.
+        A name of `epilogues.NAMED`, or a function of the user; None stores sums as they are.
     extras
         Its arrays, broadcast to the result.
     """

@@ -7,6 +7,7 @@ operand: number `k` of line `i` is at ``k * pitch(length) + i``.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +64,7 @@ class PanelFunctions(NamedTuple):
     put: object
 
 
+@functools.cache
 def panel_functions(panel: Panel, convert: Any, itemsize: int) -> PanelFunctions:
     """Device functions for numbers that `convert` makes of what lies in global memory."""
     length, depth, threads, along_k, run, sector = panel
@@ -117,7 +119,7 @@ def panel_functions(panel: Panel, convert: Any, itemsize: int) -> PanelFunctions
                 )
                 ahead = _int64(j) * (k_step if along_k else line_step)
                 at = offsets[i] + shift + ahead - _int64(over) * k_step
-                staged[i * run + j] = source[at]
+                load_run(staged, i * run + j, source, at, 1)
 
     @cuda.jit(device=True, forceinline=True)
     def put(shared, base, thread, staged, wide):

@@ -9,7 +9,8 @@ import functools
 import math
 import types as python_types
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import cuda, types
@@ -50,7 +51,8 @@ NAMED = {  # addition, multiplication, identity of the addition
 }
 
 
-class Ring(NamedTuple):
+@dataclass(frozen=True, eq=False)  # there is one for each semiring and dtype
+class Ring:
     """A semiring in one dtype.
 
     Registers and shared memory hold `held` numbers; functions of the user get `number`.
@@ -281,7 +283,8 @@ def _ring(dtype: str, add, multiply, identity, name: str | None, wraps: bool) ->
     return Ring(held, number, held_add, held_multiply, start, name)
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Reading:
     """How an operand's numbers become those of the product."""
 
     stored: Any  # Numba type

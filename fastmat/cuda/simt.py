@@ -82,7 +82,7 @@ def product(
     has_epilogue = finish.epilogue is not None and not split
     stored, store = (held, as_it_is) if split else writing(dtype)
     place_of = ITEMS[variant.axes]
-    sum_up = summing(tile, ring, a_read, b_read, variant)
+    sum_up = summing(tile, ring, a_read, b_read, variant.a, variant.b, variant.swapped)
     finished, kept, any_kept, fill_of, of_item = finishing(finish, ring, dtype, split)
 
     @cuda.jit(device=True, forceinline=True)

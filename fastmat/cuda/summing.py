@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from fastmat.cuda.intrinsics import load_run
 from fastmat.cuda.intrinsics_tensor import commit_copies, shared_address, wait_for_copies
 from fastmat.cuda.panels import Panel, panel_functions, pitch
 from fastmat.cuda.semirings import Reading, Ring
-from fastmat.cuda.tiling import Tile, Variant, run_of
+from fastmat.cuda.tiling import Layout, Tile, run_of
 
 _int32, _int64 = np.int32, np.int64
 
 
+@functools.lru_cache(maxsize=256)
 def stepping(tile: Tile, ring: Ring, swapped: bool) -> tuple[Any, Any]:
     """Device functions for one step of all sums of a thread, and for `tile.depth` of them."""
     run = run_of(ring.held)
@@ -56,7 +58,16 @@ def stepping(tile: Tile, ring: Ring, swapped: bool) -> tuple[Any, Any]:
     return step, all_steps
 
 
-def summing(tile: Tile, ring: Ring, a_read: Reading, b_read: Reading, variant: Variant) -> Any:
+@functools.lru_cache(maxsize=256)
+def summing(
+    tile: Tile,
+    ring: Ring,
+    a_read: Reading,
+    b_read: Reading,
+    a_layout: Layout,
+    b_layout: Layout,
+    swapped: bool,
+) -> Any:
     """The device function that sums up a tile in the registers of a block.
 
     ``sum_up(total, x, y, first_row, first_col, row, col, a, a_row, a_col, b, b_row, b_col, m, n,
@@ -68,7 +79,7 @@ def summing(tile: Tile, ring: Ring, a_read: Reading, b_read: Reading, variant: V
     rows, cols, depth = tile[:3]
     threads = tile.threads
     panels = []
-    for length, layout in ((rows, variant.a), (cols, variant.b)):
+    for length, layout in ((rows, a_layout), (cols, b_layout)):
         scatters = layout.along_k and tile.stages > 0  # copies put numbers side by side
         read = run if layout.vector and not scatters else 1
         panels.append(
@@ -90,12 +101,12 @@ def summing(tile: Tile, ring: Ring, a_read: Reading, b_read: Reading, variant: V
     shared_size = (stages or 2) * stage
     wait = wait_for_copies(max(stages - 2, 0))
     unit_a_row, unit_a_col, unit_b_row, unit_b_col = (
-        variant.a.vector and not variant.a.along_k,
-        variant.a.vector and variant.a.along_k,
-        variant.b.vector and variant.b.along_k,
-        variant.b.vector and not variant.b.along_k,
+        a_layout.vector and not a_layout.along_k,
+        a_layout.vector and a_layout.along_k,
+        b_layout.vector and b_layout.along_k,
+        b_layout.vector and not b_layout.along_k,
     )
-    step, all_steps = stepping(tile, ring, variant.swapped)
+    step, all_steps = stepping(tile, ring, swapped)
 
     @cuda.jit(device=True, forceinline=True)
     def through_registers(

@@ -7,8 +7,8 @@ from typing import Any
 
 from fastmat.cuda.arrays import View, empty, same_device, view
 from fastmat.cuda.copy import packed
-from fastmat.cuda.finishing import NAMED as EPILOGUES
-from fastmat.cuda.finishing import after_bias
+from fastmat.cuda.epilogues import NAMED as EPILOGUES
+from fastmat.cuda.epilogues import after_bias
 from fastmat.cuda.matmul import PLAIN, Program
 from fastmat.cuda.semirings import named_ring, reading
 from fastmat.ops import linear as on_cpu

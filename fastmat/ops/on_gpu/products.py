@@ -100,10 +100,14 @@ def result_shape(
     a: View, b: View, removed: tuple[int, ...], inputs: tuple[View, View]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Shape of a product of stacks with all axes, the axes to remove, and the shape without."""
-    left, right = a.shape, b.shape
-    if left[:-2] == right[:-2] and not removed:
-        full = (*left[:-1], right[-1])
-        return full, (), full
+    batch, other = a.shape[:-2], b.shape[:-2]
+    if batch == other or not batch or not other:
+        full = (*(batch or other), a.shape[-2], b.shape[-1])
+        if not removed:
+            return full, (), full
+        n = len(full)
+        axes = tuple([n + axis for axis in removed])
+        return full, axes, tuple([full[i] for i in range(n) if i not in axes])
     return products.result_shape(
         stand_in(a), stand_in(b), list(removed), tuple(map(stand_in, inputs))
     )

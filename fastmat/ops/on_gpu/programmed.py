@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastmat.cuda.arrays import View, same_device, view
-from fastmat.cuda.finishing import MOST_EXTRAS, NAMED
+from fastmat.cuda.epilogues import NAMED
+from fastmat.cuda.finishing import MOST_EXTRAS
 from fastmat.cuda.matmul import Mask, Program
 from fastmat.ops import programmed as on_cpu
 from fastmat.ops.masks import Band, Blocks, kept_by
