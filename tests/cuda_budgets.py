@@ -81,6 +81,11 @@ QUICK = {
     "matrix_transpose float32": Budget(
         launched(lambda array: fm.matrix_transpose(array((512, 512)))), 64, ("LDG.E", "STG.E")
     ),
+    "masked_fill float32": Budget(
+        launched(lambda array: fm.masked_fill(array((64, 1024)), array((64, 1024), "?"), 0.0)),
+        64,
+        ("LDG.E.128", "STG.E.128"),
+    ),
 }
 FULL = {
     "products bfloat16": Budget(multiplying("bfloat16", "bfloat16"), 255, HALVES),
@@ -103,4 +108,34 @@ FULL = {
     "attention strided": Budget(attending("float32", 64, None, True, False), 168, ("LDS.128",)),
     "attention float64 64": Budget(attending("float64", 64), 255, (*WIDE, "DFMA"), True),
     "attention float64 128": Budget(attending("float64", 128), 255, (*WIDE, "DFMA"), True),
+    **{
+        f"matrix_transpose {dtype}": Budget(
+            launched(lambda array, dtype=dtype: fm.matrix_transpose(array((512, 512), dtype))),
+            64,
+            ("LDG.E.128", "STG.E.128"),
+        )
+        for dtype in ("uint8", "float16", "complex128")
+    },
+    "transpose of a batch": Budget(
+        launched(lambda array: fm.transpose(array((8, 64, 4, 64)), (0, 3, 2, 1))),
+        64,
+        ("LDG.E.128", "STG.E.128"),
+    ),
+    "transpose of images": Budget(
+        launched(lambda array: fm.transpose(array((8, 64, 64, 3)), (0, 3, 1, 2))),
+        64,
+        ("LDG.E", "STG.E"),
+    ),
+    "mask_rows_cols float32": Budget(
+        launched(
+            lambda array: fm.mask_rows_cols(array((64, 1024)), array(64, "?"), array(1024, "?"))
+        ),
+        64,
+        ("LDG.E.128", "STG.E.128"),
+    ),
+    "take_submatrix float32": Budget(
+        launched(lambda array: fm.take_submatrix(array((64, 1024)), [3, 1], None)),
+        64,
+        ("LDG.E.128", "STG.E.128"),
+    ),
 }

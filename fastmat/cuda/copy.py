@@ -8,21 +8,22 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from fastmat.cuda.arrays import View, empty, stream_of
-from fastmat.cuda.gather import (
+from fastmat.cuda.gather import copying, divisor, gathering, thin
+from fastmat.cuda.kernel import Kernel
+from fastmat.cuda.launch_copy import (
     AXES,
+    BATCH_AXES,
     EACH,
+    FEW_BYTES,
     MOST,
+    SMALL,
     THIN_ITEMS,
     THREADS,
-    copying,
-    divisor,
-    gathering,
-    thin,
+    TILES,
+    WIDE,
 )
-from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.tiles import BATCH_AXES, SMALL, TILES, WIDE, transposing
+from fastmat.cuda.tiles import transposing
 
-_FEW_BYTES = 1024  # of matrices that are not worth a tile
 _FEW_AXES = 3
 
 
@@ -175,7 +176,7 @@ def _steps(problem: Problem) -> Iterator[Step]:
         return
     a = len(axes) - 1  # the fastest in the target
     b = min(range(len(axes)), key=lambda k: abs(axes[k].source) or MOST)  # in the source
-    if a == b or not axes[a].source or axes[a].length * axes[b].length * size <= _FEW_BYTES:
+    if a == b or not axes[a].source or axes[a].length * axes[b].length * size <= FEW_BYTES:
         yield from _gathered(problem._replace(axes=axes))
         return
     batch = [axes[k] for k in range(a - 1, -1, -1) if k != b]

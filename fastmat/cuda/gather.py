@@ -8,14 +8,8 @@ from numba import cuda, types
 
 from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.kernel import Kernel
+from fastmat.cuda.launch_copy import BLOCKS, EACH, THIN_ITEMS, THREADS
 from fastmat.cuda.tiles import PAIR, STORED
-
-THREADS = 256
-MOST = 2**31 - 1  # items of a launch, and blocks
-AXES = 6
-EACH = {1: 8, 2: 8, 4: 8, 8: 4, 16: 4}  # items that a thread has in flight
-THIN_ITEMS = {1: 4096, 2: 4096, 4: 4096, 8: 2048, 16: 1024}  # of a chunk
-_BLOCKS = 4  # that a multiprocessor can hold, at least
 
 
 def divisor(n: int) -> tuple[int, int]:
@@ -63,7 +57,7 @@ def copying(size: int) -> Kernel:
         (f"{stored.name}*", f"{stored.name}*", "int64"),
         name=f"copied {size}",
         threads=THREADS,
-        blocks=_BLOCKS,
+        blocks=BLOCKS,
     )
 
 
@@ -149,7 +143,7 @@ def gathering(size: int, axes: int) -> Kernel:
         (f"{stored.name}*", f"{stored.name}*", "uint32", "int64", "int64", *axis * (axes - 1)),
         name=f"gathered {size} {axes}",
         threads=THREADS,
-        blocks=_BLOCKS,
+        blocks=BLOCKS,
     )
 
 
@@ -262,6 +256,6 @@ def thin(size: int, short_first: bool) -> Kernel:
         ),
         name=f"thinned {size} {short_first}",
         threads=THREADS,
-        blocks=_BLOCKS,
+        blocks=BLOCKS,
         shared=THIN_ITEMS[size] * size * 3 // 2,
     )

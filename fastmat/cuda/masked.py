@@ -11,14 +11,13 @@ from typing import NamedTuple
 from numba import cuda, types
 
 from fastmat.cuda.arrays import View
-from fastmat.cuda.gather import MOST, divided, divisor
+from fastmat.cuda.gather import divided, divisor
 from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.tiles import PAIR, STORED, WIDE
+from fastmat.cuda.launch_copy import BLOCKS, MOST, THREADS, WIDE
+from fastmat.cuda.tiles import PAIR, STORED
 
-THREADS = 256
 AXES = 4
-_BLOCKS = 4  # that a multiprocessor can hold, at least
 _AT_ONCE = {1: 1, 2: 2, 4: 4, 8: 4, 16: 4}  # runs of 16 bytes that a thread has in flight
 _ITEMS_AT_ONCE = 8  # if it moves items
 
@@ -152,7 +151,7 @@ def filling(how: How) -> Kernel:
         ),
         name=f"fill {' '.join(map(str, how))}",
         threads=THREADS,
-        blocks=_BLOCKS,
+        blocks=BLOCKS,
     )
 
 

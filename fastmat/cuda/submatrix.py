@@ -8,14 +8,13 @@ from typing import NamedTuple
 from numba import cuda, types
 
 from fastmat.cuda.elements import element
-from fastmat.cuda.gather import EACH, divided
+from fastmat.cuda.gather import divided
 from fastmat.cuda.intrinsics import load_run, raise_to, store_run
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.tiles import PAIR, STORED, WIDE
+from fastmat.cuda.launch_copy import BLOCKS, EACH, THREADS, WIDE
+from fastmat.cuda.tiles import PAIR, STORED
 
-THREADS = 256
 SCANNING = 1024  # threads of the only block that finds what a mask marks
-_BLOCKS = 4  # that a multiprocessor can hold, at least
 _NOWHERE = -(1 << 63)  # in place of an offset
 _TERMS = 32  # that are added up before their sum is added to that of the others
 
@@ -96,7 +95,7 @@ def moving(how: Moving) -> Kernel:
         ),
         name=f"moved {' '.join(map(str, how))}",
         threads=THREADS,
-        blocks=_BLOCKS,
+        blocks=BLOCKS,
     )
 
 
@@ -259,5 +258,5 @@ def adding(dtype: str, rows: bool, columns: bool) -> Kernel:
         ),
         name=f"added {dtype} {rows} {columns}",
         threads=THREADS,
-        blocks=_BLOCKS,
+        blocks=BLOCKS,
     )

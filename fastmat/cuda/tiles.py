@@ -11,31 +11,16 @@ by 4 more, because a thread that stores 16 bytes of 1- or 2-byte items reads eac
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 from numba import cuda, types
 
 from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.kernel import Kernel
+from fastmat.cuda.launch_copy import BLOCKS, SMALL, THREADS, TILES, WIDE
 
-THREADS = 256
-BATCH_AXES = 4
-WIDE = 16  # bytes of the longest access
 _LINE = 128  # bytes that 8 threads move by their longest accesses
 STORED = {1: "uint8", 2: "uint16", 4: "uint32", 8: "uint64", 16: "uint64"}
 PAIR = {16: 2}  # how many of these make an item, if not one
-_BLOCKS = 4  # that a multiprocessor can hold, at least
-
-
-class Tile(NamedTuple):
-    """The extents of a tile, in items."""
-
-    rows: int
-    columns: int
-
-
-TILES = {1: Tile(128, 128), 2: Tile(64, 128), 4: Tile(64, 64), 8: Tile(32, 64), 16: Tile(32, 32)}
-SMALL = {2: Tile(64, 64), 4: Tile(32, 32), 8: Tile(16, 16), 16: Tile(8, 8)}
 
 
 @functools.cache
@@ -243,6 +228,6 @@ def transposing(size: int, loads: int, stores: int, batch: bool, small: bool) ->
         (*pointers * 2, *("int64",) * 6, *("int32",) * 3, *("int64",) * 8),
         name=f"tiles {size} {loads} {stores} {batch} {small}",
         threads=THREADS,
-        blocks=_BLOCKS,
+        blocks=BLOCKS,
         shared=panels * panel_cells * cell_size,
     )

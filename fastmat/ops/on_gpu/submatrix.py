@@ -21,10 +21,10 @@ from fastmat.cuda.arrays import (
     writable,
 )
 from fastmat.cuda.copy import copy, may_overlap
-from fastmat.cuda.gather import MOST, divisor
+from fastmat.cuda.gather import divisor
+from fastmat.cuda.launch_copy import MOST, THREADS, WIDE
 from fastmat.cuda.masked import fill, merged
 from fastmat.cuda.sorting import places
-from fastmat.cuda.tiles import WIDE
 from fastmat.ops import submatrix as cpu
 from fastmat.ops.on_gpu.filling import value_of, zero
 from fastmat.ops.on_gpu.masked import numbers
@@ -179,7 +179,7 @@ def _selection(given: Any, name: str, length: int, like: View, stream: int) -> S
         marked = int(on_host(answer)[0])
         return Selection(_ALL, indices._replace(shape=(marked,)))
     arguments = array.pointer, stride, count, length, indices.pointer, answer.pointer
-    blocks = -(-count // kernels.THREADS)
+    blocks = -(-count // THREADS)
     kernels.checking(array.dtype)(blocks, arguments, stream, like.device)
     if on_host(answer)[0]:
         cpu.selection(array.library.host(array.owner), name, length)  # raises, naming the index
@@ -304,7 +304,7 @@ def _move(
         for indices, n in ((rows, whole.shape[-2]), (cols, whole.shape[-1]))
     ]
     fixed = [0 if v is None else v.pointer for v in (rows, cols, *lasts)]
-    each = kernels.THREADS * kernels.runs_at_once(size)
+    each = THREADS * kernels.runs_at_once(size)
 
     def launch(read: int, written: int, count: int, numbers: tuple[int, ...]) -> None:
         arguments = (read, written, *fixed, count, 0, *numbers)
@@ -332,7 +332,7 @@ def _last(indices: View, length: int, stream: int) -> View:
     fill(last, None, None, b"\xff" * 4, last, True, stream)
     (count,) = indices.shape
     arguments = indices.pointer, count, last.pointer
-    kernels.marking()(-(-count // kernels.THREADS), arguments, stream, indices.device)
+    kernels.marking()(-(-count // THREADS), arguments, stream, indices.device)
     return last
 
 
@@ -347,7 +347,7 @@ def _add_up(g: View, rows: View | None, cols: View | None, target: View, stream:
     fixed = [0 if v is None else v.pointer for v in lists]
 
     def launch(read: int, written: int, count: int, numbers: tuple[int, ...]) -> None:
-        blocks = -(-count // kernels.THREADS)
+        blocks = -(-count // THREADS)
         kernel(blocks, (read, written, *fixed, count, *numbers), stream, target.device)
 
     _each_batch(g, target, (target.shape[-2], target.shape[-1]), 1, launch)
