@@ -90,7 +90,9 @@ def power_step(a: Any, q: Any, /, out: Any = None) -> Any:
     left, right = (x if x.view.dtype == dtype else copied(x, dtype) for x in (left, right))
     target = None if out is None else Matrix(writable(out, right.shape, dtype), out)
     found = times_adjoint(left, times(left, right))
-    return found.array if target is None else copied(found, dtype, target).array
+    if target is None and found.array is not None:
+        return found.array
+    return copied(found, dtype, target).array
 
 
 def floats_of(x: Any, name: str) -> Matrix:

@@ -15,15 +15,18 @@ from fastmat.cuda.arrays import Library, View, c_strides, empty, register, strea
 from fastmat.cuda.columns import grid_of, take
 from fastmat.ops.matmul import matmul
 
+_ROOM = 16  # columns of a block are a multiple of this, with what lies behind them
+
 
 class Matrix:
     """A matrix, or a stack of them, on a GPU; public functions take it as an array."""
 
     __cuda_array_interface__ = "that of `view`"  # says where it lies; see `_Matrices`
 
-    def __init__(self, where: View, array: Any = None) -> None:
+    def __init__(self, where: View, array: Any = None, room: int | None = None) -> None:
         self.view = where
         self.array = array  # of the library, if it is a whole one
+        self.room = where.shape[-1] if room is None else room  # columns that may be read
 
     @classmethod
     def of(cls, x: Any, name: str = "x") -> Matrix:
@@ -53,18 +56,18 @@ class Matrix:
 
     def columns(self, start: int, stop: int) -> Matrix:
         """A part of the last axis."""
-        return self._part(-1, start, stop)
+        return self._part(-1, start, stop, self.room - start)
 
     def rows(self, start: int, stop: int) -> Matrix:
         """A part of the axis before the last."""
-        return self._part(-2, start, stop)
+        return self._part(-2, start, stop, self.room)
 
-    def _part(self, axis: int, start: int, stop: int) -> Matrix:
+    def _part(self, axis: int, start: int, stop: int, room: int) -> Matrix:
         found = self.view
         shape = list(found.shape)
         shape[axis] = stop - start
-        offset = start * found.strides[axis] * found.itemsize
-        return Matrix(found._replace(pointer=found.pointer + offset, shape=tuple(shape)))
+        pointer = found.pointer + start * found.strides[axis] * found.itemsize
+        return Matrix(found._replace(pointer=pointer, shape=tuple(shape)), None, room)
 
     def items(self) -> list[Matrix]:
         """The matrices of a stack."""
@@ -101,6 +104,11 @@ def new(shape: Sequence[int], dtype: str, like: Matrix) -> Matrix:
     """A new matrix in the library of another."""
     array, where = empty(shape, dtype, like.view)
     return Matrix(where, array)
+
+
+def new_block(rows: int, columns: int, like: Matrix) -> Matrix:
+    """A new matrix whose rows are aligned, with room behind them, and that no one else will see."""
+    return new((rows, _ROOM * -(-columns // _ROOM)), like.view.dtype, like).columns(0, columns)
 
 
 def scratch(shape: Sequence[int], dtype: str, like: Matrix) -> Matrix:
@@ -173,6 +181,17 @@ def times(a: Matrix, q: Matrix, target: Matrix | None = None) -> Matrix:
     return Matrix.of(matmul(a, q, out=target))
 
 
+def times_block(a: Matrix, q: Matrix) -> Matrix:
+    """``a @ q`` for a block that no one else will see.
+
+    What lies behind the rows of q is multiplied, too: products are quicker where rows are aligned
+    and as long as a few vectors, and columns do not touch each other.
+    """
+    n = q.shape[1]
+    more = min(q.room, _ROOM * -(-n // _ROOM))
+    return times(a, q) if more == n else times(a, q.columns(0, more)).columns(0, n)
+
+
 def conjugate(x: Matrix, target: Matrix | None = None) -> Matrix:
     """The conjugates of a matrix; of real numbers the matrix itself."""
     if not x.is_complex:
@@ -182,7 +201,7 @@ def conjugate(x: Matrix, target: Matrix | None = None) -> Matrix:
 
 def times_adjoint(a: Matrix, y: Matrix) -> Matrix:
     """The adjoint of ``a`` times ``y``."""
-    product = times(a.T, conjugate(y))
+    product = times_block(a.T, conjugate(y))
     return conjugate(product, product)
 
 

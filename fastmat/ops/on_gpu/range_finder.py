@@ -22,8 +22,10 @@ from fastmat.ops.on_gpu.matrices import (
     copied,
     launch_take,
     new,
+    new_block,
     times,
     times_adjoint,
+    times_block,
     written_scratch,
 )
 from fastmat.ops.on_gpu.qr_tall import NotFiniteError, factored, measured, scaled
@@ -67,9 +69,9 @@ def random_block(a: Matrix, size: int, seed: Any, stream: int, target: Matrix) -
     return target
 
 
-def new_block(a: Matrix, size: int, seed: Any, stream: int) -> Matrix:
-    """The same in a new matrix."""
-    return random_block(a, size, seed, stream, new((a.shape[1], size), a.view.dtype, a))
+def drawn(a: Matrix, size: int, seed: Any, stream: int) -> Matrix:
+    """The same in a new block."""
+    return random_block(a, size, seed, stream, new_block(a.shape[1], size, a))
 
 
 def lengths(x: Matrix) -> Array:
@@ -92,7 +94,7 @@ def sketched(
 ) -> tuple[Matrix, Matrix, Matrix, int]:
     """A basis of about the range of a matrix, probes, the matrix times them, passes over it."""
     dtype, n = a.view.dtype, a.shape[1]
-    both = new((n, size + COUNT), dtype, a)
+    both = new_block(n, size + COUNT, a)
     w, probes = both.columns(0, size), both.columns(size, size + COUNT)
     random_block(a, size, seed, SKETCH, w)
     random_block(a, COUNT, seed, PROBES, probes)
@@ -101,12 +103,12 @@ def sketched(
         found, n_iter, passes = squared_steps(a, w, n_iter)
         if found is not w:
             copied(found, dtype, w)
-    products = times(a, both)
+    products = times_block(a, both)
     check_finite(products)
     y, seen = products.columns(0, size), products.columns(size, size + COUNT)
     for _ in range(n_iter):
         z = times_adjoint(a, normalized(y, normalizer))
-        y = times(a, normalized(z, normalizer))
+        y = times_block(a, normalized(z, normalizer))
     q = factored(y, target=y)[0]
     return q, probes, seen, passes + 2 * n_iter
 
@@ -124,7 +126,7 @@ def squared_steps(a: Matrix, w: Matrix, n_iter: int) -> tuple[Matrix, int, int]:
     full = float(finfo.tiny) / eps
     passes, q = 2 if few else 1, w
     for _ in range(n_iter):
-        z = times_adjoint(a, times(a, q)) if square is None else times(square, q)
+        z = times_adjoint(a, times_block(a, q)) if square is None else times_block(square, q)
         passes += PASSES_OF_STEP if square is None else 0
         try:
             q, r = factored(z, exact=False, target=z)
@@ -176,8 +178,8 @@ def adaptive(
     them, and how many blocks there are.
     """
     (m, n), dtype = a.shape, a.view.dtype
-    probes = new_block(a, COUNT, seed, PROBES)
-    seen_by_probes = times(a, probes)
+    probes = drawn(a, COUNT, seed, PROBES)
+    seen_by_probes = times_block(a, probes)
     check_finite(seen_by_probes)
     rest, room = copied(seen_by_probes, dtype), min(2 * BLOCK, most)
     eps = np.zeros(1, a.dtype)  # stands for its dtype
@@ -187,12 +189,12 @@ def adaptive(
     while size < most:
         width = min(BLOCK, most - size)
         old, seen = q.columns(0, size), z.columns(0, size)
-        w = new_block(a, width, seed, PROBES + 1 + blocks)
-        y = _beyond(times(a, w), old, seen, w)
+        w = drawn(a, width, seed, PROBES + 1 + blocks)
+        y = _beyond(times_block(a, w), old, seen, w)
         for _ in range(n_iter):
             y = normalized(y, normalizer)
             w = normalized(_beyond(times_adjoint(a, y), seen, old, y), normalizer)
-            y = _beyond(times(a, w), old, seen, w)
+            y = _beyond(times_block(a, w), old, seen, w)
         fresh = above_noise(without(old, above_noise(y, noise)), NEW)
         if fresh.shape[1] > 0:
             y = fresh
