@@ -10,12 +10,22 @@ from machine_code import Budget
 pytest.importorskip("numba_cuda")
 
 from cuda_emulator import EmulatedArray, Emulator, emulated
+from oracles import BFLOAT16
 
 import fastmat as fm
+from fastmat.cuda import tensor_core
+from fastmat.cuda.arrays import view
 from fastmat.cuda.attention import attention
-from fastmat.cuda.launch_attention import tiles_for
+from fastmat.cuda.attention_halves import attention_of_halves
+from fastmat.cuda.attention_vjp import attention_vjp
+from fastmat.cuda.launch_attention import tiles_for, walk_for
+from fastmat.cuda.launch_attention_halves import warps_for
 
 WIDE = ("LDG.E.128", "LDS.128", "STS.128", "STG.E.128")
+THROUGH = ("LDG.E.128", "STG.E.128")  # of what reads and writes each number once
+# What feeds tensor cores: copies to shared memory that need no registers, ldmatrix.
+FED = ("LDGSTS.E.BYPASS.LTC128B.128|LDGSTS.E.BYPASS.128|UTMALDG", "LDSM|HGMMA")
+HALF = "float16"
 
 
 def launched(call):
@@ -24,7 +34,7 @@ def launched(call):
     `call` takes a function that makes an array of a shape and a dtype.
     """
 
-    def kernels():
+    def kernels(capability):
         found = []
 
         def record(self, kernel, *_):
@@ -32,7 +42,7 @@ def launched(call):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Emulator, "launch", record)
-            with emulated(multiprocessors=132):
+            with emulated(capability, multiprocessors=132):
                 call(lambda shape, dtype="f4": EmulatedArray.from_numpy(np.zeros(shape, dtype)))
         return list(dict.fromkeys(found))
 
@@ -43,22 +53,52 @@ def attending(dtype, size, mask=None, stats=False, aligned=True):
     """The kernel of attention for heads of a size."""
     number = "float64" if dtype == "float64" else "float32"
     tiles = tiles_for(number, size, size)
-    return lambda: [attention((dtype,) * 3, dtype, tiles, mask, stats, aligned)]
+    return lambda _: [attention((dtype,) * 3, dtype, tiles, mask, stats, aligned)]
+
+
+def attending_halves(dtype, size, mask=None, stats=False):
+    """The kernel of attention on tensor cores."""
+    return lambda _: [attention_of_halves(dtype, warps_for(size, size), mask, stats)]
+
+
+def gradients(dtype, size, by_keys, mask=None, aligned=True):
+    """A kernel of the gradients of attention."""
+    number = "float64" if dtype == "float64" else "float32"
+    walk = walk_for(number, size, size)
+    outs = (dtype,) * (1 + by_keys)
+    return lambda _: [attention_vjp(dtype, outs, walk, mask, by_keys, aligned)]
+
+
+def multiplying(dtype, n=2048, **keywords):
+    """The kernels of a product of square matrices."""
+    return launched(lambda array: fm.matmul(array((n, n), dtype), array((n, n), dtype), **keywords))
+
+
+def on_tensor_cores(dtype, n=2048, precision=None):
+    """The kernels of a product of square matrices on tensor cores."""
+
+    def call(array):
+        operands = [view(array((n, n), dtype), name) for name in ("a", "b", "c")]
+        assert tensor_core.product(*operands, 0, precision=precision)
+
+    return launched(call)
+
+
+def by_rows(function, *arguments, dtype="f4", **keywords):
+    """The kernels of a function of rows."""
+    return launched(lambda array: function(array((64, 1024), dtype), *arguments, **keywords))
 
 
 QUICK = {
     "attention float32 64": Budget(attending("float32", 64), 168, WIDE),
-    "softmax float32": Budget(
-        launched(lambda array: fm.softmax(array((64, 1024)))), 64, ("LDG.E.128", "STG.E.128")
-    ),
-    "layer_norm float32": Budget(
-        launched(lambda array: fm.layer_norm(array((64, 1024)), 1024)),
-        64,
-        ("LDG.E.128", "STG.E.128"),
-    ),
+    "attention float16 64": Budget(attending_halves(HALF, 64), 255, ("HMMA", *FED)),
+    "softmax float32": Budget(by_rows(fm.softmax), 64, THROUGH),
+    "layer_norm float32": Budget(by_rows(fm.layer_norm, 1024), 64, THROUGH),
     "matrix_transpose float32": Budget(
         launched(lambda array: fm.matrix_transpose(array((512, 512)))), 64, ("LDG.E", "STG.E")
     ),
+    "matmul float32": Budget(multiplying("f4"), 255, ("FFMA", *WIDE)),
+    "product float16": Budget(on_tensor_cores("f2"), 255, ("HMMA|HGMMA", *FED)),
 }
 FULL = {
     "attention causal": Budget(attending("float32", 64, "causal", True), 168, WIDE),
@@ -70,4 +110,28 @@ FULL = {
     "attention strided": Budget(attending("float32", 64, None, True, False), 168, ("LDS.128",)),
     "attention float64 64": Budget(attending("float64", 64), 255, (*WIDE, "DFMA"), True),
     "attention float64 128": Budget(attending("float64", 128), 255, (*WIDE, "DFMA"), True),
+    "attention causal halves": Budget(
+        attending_halves("bfloat16", 64, "causal", True), 255, ("HMMA", *FED)
+    ),
+    "attention bool halves": Budget(attending_halves(HALF, 64, "bool"), 255, ("HMMA", *FED)),
+    "attention additive halves": Budget(attending_halves(HALF, 64, HALF), 255, ("HMMA", *FED)),
+    "attention halves 32": Budget(attending_halves(HALF, 32), 255, ("HMMA", *FED)),
+    "attention halves 128": Budget(attending_halves(HALF, 128), 255, ("HMMA", *FED)),
+    "attention halves 256": Budget(attending_halves(HALF, 256), 255, ("HMMA", *FED)),
+    "attention by queries": Budget(gradients("float32", 64, False), 255, WIDE),
+    "attention by keys": Budget(gradients("float32", 64, True), 255, WIDE),
+    "attention by queries 128": Budget(gradients("float32", 128, False), 255, WIDE),
+    "attention by keys 128": Budget(gradients("float32", 128, True), 255, WIDE),
+    "attention by keys causal": Budget(gradients("float32", 64, True, "causal"), 255, WIDE),
+    "attention by keys bool": Budget(gradients("float32", 64, True, "bool"), 255, WIDE),
+    "attention by keys float64": Budget(gradients("float64", 64, True), 255, (*WIDE, "DFMA"), True),
+    "product bfloat16": Budget(on_tensor_cores(BFLOAT16), 255, ("HMMA|HGMMA", *FED)),
+    "product tf32": Budget(on_tensor_cores("f4", precision="tf32"), 255, ("HMMA", *FED)),
+    "product float64": Budget(on_tensor_cores("f8"), 255, ("DMMA", FED[0]), True),
+    "matmul float64": Budget(multiplying("f8"), 255, ("DMMA|DFMA",), True),
+    "matmul tropical": Budget(multiplying("f4", semiring="min_plus"), 255, WIDE),
+    "matmul int32": Budget(multiplying("i4"), 255, ("IMAD", *WIDE)),
+    "softmax float16": Budget(by_rows(fm.softmax, dtype="f2"), 64, THROUGH),
+    "logsumexp float32": Budget(by_rows(fm.logsumexp), 64, ("LDG.E.128",), True),
+    "rms_norm float32": Budget(by_rows(fm.rms_norm, 1024), 64, THROUGH),
 }
