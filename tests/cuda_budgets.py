@@ -10,13 +10,22 @@ from machine_code import Budget
 pytest.importorskip("numba_cuda")
 
 from cuda_emulator import EmulatedArray, Emulator, emulated
+from oracles import BFLOAT16
 
 import fastmat as fm
-from fastmat.cuda import launch_tensor_core, tensor_mma
+from fastmat.cuda import launch_tensor_core, tensor_core, tensor_mma
+from fastmat.cuda.arrays import view
 from fastmat.cuda.attention import attention
-from fastmat.cuda.launch_attention import tiles_for
+from fastmat.cuda.attention_halves import attention_of_halves
+from fastmat.cuda.attention_vjp import attention_vjp
+from fastmat.cuda.launch_attention import tiles_for, walk_for
+from fastmat.cuda.launch_attention_halves import warps_for
 
 WIDE = ("LDG.E.128", "LDS.128", "STS.128", "STG.E.128")
+THROUGH = ("LDG.E.128", "STG.E.128")  # of what reads and writes each number once
+# What feeds tensor cores: copies to shared memory that need no registers, ldmatrix.
+FED = ("LDGSTS.E.BYPASS.LTC128B.128|LDGSTS.E.BYPASS.128|UTMALDG", "LDSM|HGMMA")
+HALF = "float16"
 
 
 def launched(call):
@@ -25,7 +34,7 @@ def launched(call):
     `call` takes a function that makes an array of a shape and a dtype.
     """
 
-    def kernels():
+    def kernels(capability):
         found = []
 
         def record(self, kernel, *_):
@@ -33,7 +42,7 @@ def launched(call):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Emulator, "launch", record)
-            with emulated(multiprocessors=132):
+            with emulated(capability, multiprocessors=132):
                 call(lambda shape, dtype="f4": EmulatedArray.from_numpy(np.zeros(shape, dtype)))
         return list(dict.fromkeys(found))
 
@@ -44,16 +53,49 @@ def attending(dtype, size, mask=None, stats=False, aligned=True):
     """The kernel of attention for heads of a size."""
     number = "float64" if dtype == "float64" else "float32"
     tiles = tiles_for(number, size, size)
-    return lambda: [attention((dtype,) * 3, dtype, tiles, mask, stats, aligned)]
+    return lambda _: [attention((dtype,) * 3, dtype, tiles, mask, stats, aligned)]
+
+
+def attending_halves(dtype, size, mask=None, stats=False):
+    """The kernel of attention on tensor cores."""
+    return lambda _: [attention_of_halves(dtype, warps_for(size, size), mask, stats)]
+
+
+def gradients(dtype, size, by_keys, mask=None, aligned=True):
+    """A kernel of the gradients of attention."""
+    number = "float64" if dtype == "float64" else "float32"
+    walk = walk_for(number, size, size)
+    outs = (dtype,) * (1 + by_keys)
+    return lambda _: [attention_vjp(dtype, outs, walk, mask, by_keys, aligned)]
+
+
+def multiplying(dtype, n=2048, **keywords):
+    """The kernels of a product of square matrices."""
+    return launched(lambda array: fm.matmul(array((n, n), dtype), array((n, n), dtype), **keywords))
+
+
+def on_tensor_cores(dtype, n=2048, precision=None):
+    """The kernels of a product of square matrices on tensor cores."""
+
+    def call(array):
+        operands = [view(array((n, n), dtype), name) for name in ("a", "b", "c")]
+        assert tensor_core.product(*operands, 0, precision=precision)
+
+    return launched(call)
+
+
+def by_rows(function, *arguments, dtype="f4", **keywords):
+    """The kernels of a function of rows."""
+    return launched(lambda array: function(array((64, 1024), dtype), *arguments, **keywords))
 
 
 COPIES = ("LDGSTS.E.BYPASS.LTC128B.128", "LDGDEPBAR")
 HALVES = (*COPIES, "LDSM.16.M88.4", "HMMA.16816.F32.BF16", "STG.E.128")
 
 
-def multiplying(instruction, dtype, a_along_k=True, b_along_k=False, width=16):
+def of_tiles(instruction, dtype, a_along_k=True, b_along_k=False, width=16):
     """The kernels of products on tensor cores, of every tile in the table."""
-    return lambda: [
+    return lambda _: [
         tensor_mma.kernel(instruction, dtype, a_along_k, b_along_k, choice.tile, width)
         for choice in launch_tensor_core.TILES[dtype]
     ]
@@ -61,25 +103,22 @@ def multiplying(instruction, dtype, a_along_k=True, b_along_k=False, width=16):
 
 def first_tile(*arguments):
     """The first of them."""
-    return lambda: multiplying(*arguments)()[:1]
+    return lambda _: of_tiles(*arguments)(None)[:1]
 
 
 QUICK = {
-    "product bfloat16": Budget(first_tile("bfloat16", "bfloat16"), 255, HALVES),
-    "product float64": Budget(
-        first_tile("float64", "float64"), 255, (*COPIES, "LDS.64", "DMMA", "STG.E.128"), True
-    ),
     "attention float32 64": Budget(attending("float32", 64), 168, WIDE),
-    "softmax float32": Budget(
-        launched(lambda array: fm.softmax(array((64, 1024)))), 64, ("LDG.E.128", "STG.E.128")
-    ),
-    "layer_norm float32": Budget(
-        launched(lambda array: fm.layer_norm(array((64, 1024)), 1024)),
-        64,
-        ("LDG.E.128", "STG.E.128"),
-    ),
+    "attention float16 64": Budget(attending_halves(HALF, 64), 255, ("HMMA", *FED)),
+    "softmax float32": Budget(by_rows(fm.softmax), 64, THROUGH),
+    "layer_norm float32": Budget(by_rows(fm.layer_norm, 1024), 64, THROUGH),
     "matrix_transpose float32": Budget(
         launched(lambda array: fm.matrix_transpose(array((512, 512)))), 64, ("LDG.E", "STG.E")
+    ),
+    "matmul float32": Budget(multiplying("f4"), 255, ("FFMA", *WIDE)),
+    "product float16": Budget(on_tensor_cores("f2"), 255, ("HMMA|HGMMA", *FED)),
+    "first tile of bfloat16": Budget(first_tile("bfloat16", "bfloat16"), 255, HALVES),
+    "first tile of float64": Budget(
+        first_tile("float64", "float64"), 255, (*COPIES, "LDS.64", "DMMA", "STG.E.128"), True
     ),
     "masked_fill float32": Budget(
         launched(lambda array: fm.masked_fill(array((64, 1024)), array((64, 1024), "?"), 0.0)),
@@ -88,17 +127,6 @@ QUICK = {
     ),
 }
 FULL = {
-    "products bfloat16": Budget(multiplying("bfloat16", "bfloat16"), 255, HALVES),
-    "products bfloat16, a transposed": Budget(
-        multiplying("bfloat16", "bfloat16", False), 255, ("LDSM.16.MT88.4", "HMMA.16816.F32.BF16")
-    ),
-    "products bfloat16, linear": Budget(
-        multiplying("bfloat16", "bfloat16", True, True), 255, HALVES
-    ),
-    "products float64": Budget(multiplying("float64", "float64"), 255, ("DMMA",), True),
-    "products tf32": Budget(
-        multiplying("tf32", "float32"), 255, (*COPIES, "LDSM.16.M88.4", "HMMA.1688.F32.TF32")
-    ),
     "attention causal": Budget(attending("float32", 64, "causal", True), 168, WIDE),
     "attention bool": Budget(attending("float32", 64, "bool", True), 255, WIDE),
     "attention additive": Budget(attending("float32", 64, "float32"), 255, WIDE),
@@ -108,6 +136,39 @@ FULL = {
     "attention strided": Budget(attending("float32", 64, None, True, False), 168, ("LDS.128",)),
     "attention float64 64": Budget(attending("float64", 64), 255, (*WIDE, "DFMA"), True),
     "attention float64 128": Budget(attending("float64", 128), 255, (*WIDE, "DFMA"), True),
+    "attention causal halves": Budget(
+        attending_halves("bfloat16", 64, "causal", True), 255, ("HMMA", *FED)
+    ),
+    "attention bool halves": Budget(attending_halves(HALF, 64, "bool"), 255, ("HMMA", *FED)),
+    "attention additive halves": Budget(attending_halves(HALF, 64, HALF), 255, ("HMMA", *FED)),
+    "attention halves 32": Budget(attending_halves(HALF, 32), 255, ("HMMA", *FED)),
+    "attention halves 128": Budget(attending_halves(HALF, 128), 255, ("HMMA", *FED)),
+    "attention halves 256": Budget(attending_halves(HALF, 256), 255, ("HMMA", *FED)),
+    "attention by queries": Budget(gradients("float32", 64, False), 255, WIDE),
+    "attention by keys": Budget(gradients("float32", 64, True), 255, WIDE),
+    "attention by queries 128": Budget(gradients("float32", 128, False), 255, WIDE),
+    "attention by keys 128": Budget(gradients("float32", 128, True), 255, WIDE),
+    "attention by keys causal": Budget(gradients("float32", 64, True, "causal"), 255, WIDE),
+    "attention by keys bool": Budget(gradients("float32", 64, True, "bool"), 255, WIDE),
+    "attention by keys float64": Budget(gradients("float64", 64, True), 255, (*WIDE, "DFMA"), True),
+    "product bfloat16": Budget(on_tensor_cores(BFLOAT16), 255, ("HMMA|HGMMA", *FED)),
+    "product tf32": Budget(on_tensor_cores("f4", precision="tf32"), 255, ("HMMA", *FED)),
+    "product float64": Budget(on_tensor_cores("f8"), 255, ("DMMA", FED[0]), True),
+    "matmul float64": Budget(multiplying("f8"), 255, ("DMMA|DFMA",), True),
+    "matmul tropical": Budget(multiplying("f4", semiring="min_plus"), 255, WIDE),
+    "matmul int32": Budget(multiplying("i4"), 255, ("IMAD", *WIDE)),
+    "softmax float16": Budget(by_rows(fm.softmax, dtype="f2"), 64, THROUGH),
+    "logsumexp float32": Budget(by_rows(fm.logsumexp), 64, ("LDG.E.128",), True),
+    "rms_norm float32": Budget(by_rows(fm.rms_norm, 1024), 64, THROUGH),
+    "products bfloat16": Budget(of_tiles("bfloat16", "bfloat16"), 255, HALVES),
+    "products bfloat16, a transposed": Budget(
+        of_tiles("bfloat16", "bfloat16", False), 255, ("LDSM.16.MT88.4", "HMMA.16816.F32.BF16")
+    ),
+    "products bfloat16, linear": Budget(of_tiles("bfloat16", "bfloat16", True, True), 255, HALVES),
+    "products float64": Budget(of_tiles("float64", "float64"), 255, ("DMMA",), True),
+    "products tf32": Budget(
+        of_tiles("tf32", "float32"), 255, (*COPIES, "LDSM.16.M88.4", "HMMA.1688.F32.TF32")
+    ),
     **{
         f"matrix_transpose {dtype}": Budget(
             launched(lambda array, dtype=dtype: fm.matrix_transpose(array((512, 512), dtype))),

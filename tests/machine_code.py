@@ -30,9 +30,9 @@ class Code(NamedTuple):
 class Budget(NamedTuple):
     """What a kernel's machine code may and must have."""
 
-    kernels: object  # a function without arguments that returns a list of Kernels
+    kernels: object  # a function of a compute capability that returns a list of Kernels
     registers: int  # at most
-    needs: tuple[str, ...] = ()  # beginnings of names of instructions
+    needs: tuple[str, ...] = ()  # beginnings of names of instructions, or "this|that"
     doubles: bool = False  # whether it computes in float64
     only: str = ""  # of several kernels, those whose function has this name
 
@@ -46,12 +46,11 @@ def tool(name):
     return path
 
 
-def assembled(ptx, capability, folder):
-    """The machine code of an assembly for a compute capability."""
+def assembled(kernel, capability, folder):
+    """The machine code of a kernel for a compute capability."""
     source, binary = folder / "kernel.ptx", folder / "kernel.cubin"
-    source.write_text(ptx, encoding="ascii")
-    specific = "a" if f".target sm_{capability[0]}{capability[1]}a" in ptx else ""
-    arch = f"-arch=sm_{capability[0]}{capability[1]}{specific}"
+    source.write_text(kernel.ptx(capability), encoding="ascii")
+    arch = f"-arch=sm_{capability[0]}{capability[1]}{'a' if kernel.specific else ''}"
     report = _run(tool("ptxas"), "-v", arch, str(source), "-o", str(binary))
     listing = _run(tool("nvdisasm"), "-c", str(binary))
     instructions = [
@@ -82,10 +81,12 @@ def offences(code, budget):
     if not budget.doubles:
         doubles = [i for i in code.instructions if DOUBLE.match(i.name)]
         found += _shown("float64 arithmetic", doubles)
-    for name in budget.needs:
-        if not any(f"{i.name}.".startswith(f"{name}.") for i in code.instructions):
-            near = [i for i in code.instructions if i.name.startswith(name.partition(".")[0])]
-            found += _shown(f"no {name}, but", near) or [f"no {name}"]
+    for names in budget.needs:
+        starts = tuple(f"{name}." for name in names.split("|"))
+        if not any(f"{i.name}.".startswith(starts) for i in code.instructions):
+            kind = names.partition(".")[0]
+            near = [i for i in code.instructions if i.name.startswith(kind)]
+            found += _shown(f"no {names}, but", near) or [f"no {names}"]
     return found
 
 

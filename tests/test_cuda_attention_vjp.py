@@ -2,11 +2,12 @@
 
 import attention_oracles
 import attentions
+import ml_dtypes
 import numpy as np
 import pytest
 from gpus import on
 from normals import near
-from oracles import BFLOAT16
+from oracles import BFLOAT16, HALVES, widen
 
 import fastmat as fm
 
@@ -30,19 +31,50 @@ def arguments_of(q, k, v, seed=0, **keywords):
     return cotangent, q, k, v, result, expected.logsumexp.astype("f8")
 
 
+def of_rounding(cotangent, q, k, v, result, logsumexp, mask=None, is_causal=False, scale=None):
+    """What rounding to 16 bits, of weights and of gradients by scores, adds to bounds.
+
+    Tensor cores take them so: each is off by half a unit in its last place, and a float16 by half
+    of the smallest subnormal number at least.
+    """
+    own = [x.shape for x in (q, k, v)]
+    given = np.result_type(q, k, v)
+    if given not in HALVES:
+        return 0, 0, 0
+    half = float(ml_dtypes.finfo(given).eps) / 2
+    least = float(ml_dtypes.finfo(given).smallest_subnormal) / 2
+    _, (q, k, v), scores, _, factor = attention_oracles._scores(q, k, v, mask, is_causal, scale)
+    g, result = widen(cotangent, given), widen(result, given)
+    logs = np.where(np.isneginf(logsumexp), 0, logsumexp)[..., np.newaxis]
+    p = np.exp(scores - logs)
+    ds = p * (g @ v.swapaxes(-1, -2) - (g * result).sum(-1, keepdims=True))
+    p, ds = (half * np.abs(x) + least for x in (p, ds))
+    found = [
+        abs(factor) * (ds @ np.abs(k)),
+        abs(factor) * (ds.swapaxes(-1, -2) @ np.abs(q)),
+        p.swapaxes(-1, -2) @ np.abs(g),
+    ]
+    return [
+        attention_oracles._added_up(x, 0 * x, shape, np.dtype("f8"))[0]
+        for x, shape in zip(found, own, strict=True)
+    ]
+
+
 def check(gpu, q, k, v, **keywords):
     """Call the gradients on the GPU and hold them to the oracle."""
     arguments = arguments_of(q, k, v, **keywords)
     wanted = attention_oracles.gradients(*arguments, **keywords)
+    options = dict(keywords)
     if keywords.get("mask") is not None:
         keywords["mask"] = gpu.array(keywords["mask"])
     found = vjp(*map(gpu.array, arguments), **keywords)
-    for gradient, x, (value, bound) in zip(found, (q, k, v), wanted, strict=True):
+    roundings = of_rounding(*arguments, **options)
+    for gradient, x, (value, bound), more in zip(found, (q, k, v), wanted, roundings, strict=True):
         assert isinstance(gradient, gpu.kind)
         gradient = gpu.numpy(gradient)
         assert gradient.shape == x.shape
         assert gradient.dtype == x.dtype
-        near(gradient, value, bound)
+        near(gradient, value, bound + more)
     return [gpu.numpy(gradient) for gradient in found]
 
 
@@ -79,6 +111,31 @@ def test_what_is_hidden_takes_no_part(gpu):
     assert not wanted[0][3].any()
     assert not wanted[1][5].any()
     assert not wanted[2][120:].any()
+
+
+def test_halves(gpu):
+    """On tensor cores."""
+    for shape in [
+        ((2, 2), (2, 1), (1,), 130, 70, 8, 32),
+        ((3,), (1,), (3,), 1, 33, 32, 8),
+    ]:
+        check(gpu, *attentions.operands(shape, BFLOAT16), is_causal=True)
+
+
+@pytest.mark.cuda_full
+def test_hidden_halves_take_no_part(gpu):
+    q, k, v = attentions.operands(((), (), (), 70, 130, 8, 16), "f2")
+    mask = np.random.default_rng(0).random((70, 130)) < 0.5
+    mask[:, 120:] = mask[3] = mask[66] = mask[:, 5] = False
+    arguments = arguments_of(q, k, v, mask=mask)
+    wanted = [gpu.numpy(x) for x in vjp(*map(gpu.array, arguments), gpu.array(mask))]
+    cotangent, q, k, v, *_ = arguments
+    k[125:], v[120:], k[5], v[5] = np.nan, np.inf, np.inf, np.nan
+    q[3], cotangent[66] = np.nan, np.inf
+    found = vjp(*map(gpu.array, arguments), gpu.array(mask))
+    for gradient, expected in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(gpu.numpy(gradient), expected, rtol=4e-3, atol=4e-3)
+    assert not wanted[1][5].any()
 
 
 def test_layouts(gpu):

@@ -275,10 +275,10 @@ def softmax_of_fragments(warps):
 
 
 @functools.cache
-def visibility(warps, mask):
+def visibility(warps, mask, by_row=True):
     """Which scores are visible: ``advance`` to the next tile with such a one, ``bits``, ``hide``.
 
-    ``add`` adds an additive mask.
+    ``add`` adds an additive mask. With `by_row`, rows are queries, otherwise columns are.
     """
     blocks, of_block, keys = warps.blocks, warps.keys // 2, warps.keys
     causal, boolean, plain = mask == "causal", mask == "bool", mask in (None, "causal", "bool")
@@ -298,7 +298,10 @@ def visibility(warps, mask):
             this_row, this_key = place(j, first, key)
             seen = this_key < key_stop
             if causal:
-                seen = seen and this_key <= this_row
+                if by_row:
+                    seen = seen and this_key <= this_row
+                else:
+                    seen = seen and this_row <= this_key
             if boolean:
                 seen = seen and this_row < row_stop
                 if seen:

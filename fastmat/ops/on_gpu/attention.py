@@ -10,10 +10,12 @@ from typing import Any
 from fastmat.cuda import arrays, driver
 from fastmat.cuda.arrays import empty, same_device, stream_of
 from fastmat.cuda.attention import attention
-from fastmat.cuda.attention_halves import attention_of_halves, warps_for
+from fastmat.cuda.attention_halves import attention_of_halves
 from fastmat.cuda.launch_attention import tiles_for
+from fastmat.cuda.launch_attention_halves import warps_for
 from fastmat.ops.attention import Attended
 from fastmat.ops.on_gpu.attention_operands import (
+    HALVES,
     computed,
     copy,
     in_runs,
@@ -27,7 +29,6 @@ from fastmat.ops.on_gpu.attention_operands import (
 )
 from fastmat.ops.on_gpu.attention_vjp import scaled_dot_product_attention_vjp
 
-HALVES = ("float16", "bfloat16")
 __all__ = ["scaled_dot_product_attention", "scaled_dot_product_attention_vjp"]
 
 

@@ -14,6 +14,7 @@ from fastmat.cuda.planes import THREADS, add_planes
 from fastmat.ops.attention import FLOATING
 from fastmat.ops.statistics import number
 
+HALVES = ("float16", "bfloat16")
 Shape = tuple[int, ...]
 Plane = tuple[int, int, int, int, int]  # pointer, and strides of four axes
 _NOTHING: Plane = (0, 0, 0, 0, 0)

@@ -9,10 +9,13 @@ from typing import Any
 from fastmat.cuda import arrays, driver
 from fastmat.cuda.arrays import View, empty, same_device, stream_of
 from fastmat.cuda.attention_delta import QUERIES, prepare
+from fastmat.cuda.attention_halves_vjp import attention_vjp_of_halves
 from fastmat.cuda.attention_vjp import attention_vjp
 from fastmat.cuda.launch_attention import walk_for
+from fastmat.cuda.launch_attention_halves import gradient_warps_for
 from fastmat.ops.attention import AttentionGradients
 from fastmat.ops.on_gpu.attention_operands import (
+    HALVES,
     Shape,
     add_up,
     cast,
@@ -76,11 +79,11 @@ def scaled_dot_product_attention_vjp(
     deltas, bases = (empty((*batch, m), number, given[0])[1] for _ in range(2))
     views = [to for _, to in targets]
     aligned = all(map(in_runs, (*operands, *views)))
-    limit = driver.current.shared_limit(device)
     ready = prepare(dtype, logs.dtype)
     by_queries, by_keys, rows, slabs = _kernels(
-        dtype, tuple(x.dtype for x in views), depth, width, kind, aligned, limit
-    )
+        dtype, tuple(x.dtype for x in views), depth, width, kind, aligned,
+        driver.current.capability(device), driver.current.shared_limit(device),
+    )  # fmt: skip
     everything = [*operands, masks, *views, logs, deltas, bases]
     for (outer, heads), planes in pairs_of_axes(batch, everything):
         of_q, of_k, of_v, of_slopes, of_results, of_mask, to_q, to_k, to_v, *rest = planes
@@ -133,9 +136,16 @@ def _kernels(
     width: int,
     kind: str | None,
     aligned: bool,
+    capability: tuple[int, int],
     limit: int,
 ) -> tuple[Any, Any, int, int]:
     """The kernels, the rows of a block, and how many blocks share the columns."""
+    warps = gradient_warps_for(depth, width)
+    halves = aligned and dtype in HALVES and capability >= (8, 0)
+    if halves and warps is not None and warps.shared_of_gradients <= limit:
+        by_queries = attention_vjp_of_halves(dtype, out_dtypes[:1], warps, kind, False)
+        by_keys = attention_vjp_of_halves(dtype, out_dtypes[1:], warps, kind, True)
+        return by_queries, by_keys, warps.rows, 1
     walk = walk_for(computed(dtype), depth, width, limit)
     by_queries = attention_vjp(dtype, out_dtypes[:1], walk, kind, False, aligned)
     by_keys = attention_vjp(dtype, out_dtypes[1:], walk, kind, True, aligned)
