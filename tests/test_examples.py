@@ -331,3 +331,62 @@ def test_figures_about_compression(compression):
         count, share, _ = numbers(line)
         expected = 100 * np.sum(values[: int(count)]) / np.sum(values)
         assert share == pytest.approx(expected, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def gpu_arrays():
+    return load("gpu_arrays")
+
+
+def test_page_about_gpu_arrays_has_what_the_example_prints(gpu_arrays, capsys):
+    gpu_arrays.main(["--libraries", "numpy"])
+    assert shown("gpu_arrays") == capsys.readouterr().out
+
+
+def test_page_about_gpu_arrays_has_the_function(gpu_arrays):
+    page = (EXAMPLES / "gpu_arrays.md").read_text(encoding="utf-8")
+    script = (EXAMPLES / "gpu_arrays.py").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```py\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    for line in block.splitlines():
+        assert line in script
+
+
+def test_votes_on_gpu_arrays(gpu, gpu_arrays):
+    """Of few digits, by NumPy and on a GPU."""
+    images, digits = gpu_arrays.make_digits(40)
+    given = gpu_arrays.arguments(images, digits)
+    shares = gpu_arrays.vote(*given)
+    rows = images.reshape(40, -1).astype(float)
+    centred = rows - rows.mean(1, keepdims=True)
+    rows = centred / np.sqrt(rows.var(1, keepdims=True) + 1e-5)
+    scores = gpu_arrays.SHARPNESS * rows @ rows.T
+    scores[np.eye(40, dtype=bool)] = -np.inf
+    weights = np.exp(scores - scores.max(1, keepdims=True))
+    expected = weights / weights.sum(1, keepdims=True) @ given[1]
+    np.testing.assert_allclose(shares, expected, atol=1e-4)
+    found = gpu_arrays.vote(*map(gpu.array, given))
+    assert isinstance(found, gpu.kind)
+    np.testing.assert_allclose(gpu.numpy(found), expected, atol=1e-4)
+
+
+def test_page_about_gpus_says_what_runs_there():
+    """Its first table has the functions with a twin, its second those without."""
+    pytest.importorskip("numba_cuda")
+    import fastmat as fm
+    from fastmat.core.devices import twin
+
+    page = (EXAMPLES.parent / "gpu.md").read_text(encoding="utf-8")
+    section = page.split("## What runs where")[1].split("\n## ")[0]
+    there, here = (re.findall(r"`(\w+)`", table) for table in section.split("on the CPU alone"))
+
+    def runs_there(name):
+        try:
+            return bool(twin(getattr(fm, name)))
+        except TypeError:
+            return False
+
+    assert [name for name in there if not runs_there(name)] == []
+    here = [name for name in here if name in fm.__all__]
+    assert [name for name in here if runs_there(name)] == []
+    other = {"Semiring", "linalg", "masks", "matmul_precision", "modular", "random", "threads"}
+    assert set(fm.__all__) - set(there) - set(here) - other == set()
