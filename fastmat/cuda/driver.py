@@ -160,10 +160,12 @@ class Driver:
             checked(api.cuStreamSynchronize(max(stream, 0)))
 
     def write(self, pointer: int, host: Any, stream: int, device: int) -> None:
-        """Copy a contiguous NumPy array to a pointer, as part of the work on a stream."""
+        """Copy a contiguous NumPy array to a pointer, as part of the work on a stream.
+
+        Its memory is not pinned, so the driver is done with it when the call returns.
+        """
         with self._current(device):
             checked(api.cuMemcpyHtoDAsync(pointer, host.ctypes.data, host.nbytes, max(stream, 0)))
-            checked(api.cuStreamSynchronize(max(stream, 0)))
 
     @contextlib.contextmanager
     def _current(self, device: int) -> Iterator[None]:

@@ -307,10 +307,11 @@ def _dependent(square: Array) -> Array:
 def _scaled_back(r: Array, powers: Array) -> Array:
     if not powers.any():
         return r
+    found: Array
     if r.dtype.kind == "c":
-        scaled: Array = np.ldexp(r.real, -powers) + 1j * np.ldexp(r.imag, -powers)
-        return scaled
-    found: Array = np.ldexp(r, -powers)
+        found = np.ldexp(r.real, -powers) + 1j * np.ldexp(r.imag, -powers)
+    else:
+        found = np.ldexp(r, -powers)
     return found
 
 
