@@ -10,7 +10,7 @@ pytest.importorskip("numba_cuda")
 
 from numba import cuda, float32, int32, uint64
 
-from fastmat.cuda import rows
+from fastmat.cuda import row_shapes
 from fastmat.cuda.device import (
     block_reduce,
     block_words,
@@ -118,27 +118,27 @@ def test_shapes_cover_rows(run, itemsize):
     """Rows fit into what is held, or are gone through; blocks are of whole warps."""
     for rows_, n in [(1, 1), (1000, 64), (7, 1000), (1000, 5000), (1000, 10**5), (2, 10**7)]:
         n = -(-n // run) * run
-        shape = rows.shape_of(rows_, n, run, itemsize, 132)
+        shape = row_shapes.shape_of(rows_, n, run, itemsize, 132)
         assert shape.threads % 32 == 0
         assert shape.threads <= 1024
-        if shape.kind in (rows.LANES, rows.BLOCK):
+        if shape.kind in (row_shapes.LANES, row_shapes.BLOCK):
             assert n <= shape.step
             assert shape.splits == 1
         assert shape.grid(rows_)[0] * shape.groups >= rows_
-        across = rows.columns_of(rows_, n, itemsize, 132, hold=True)
+        across = row_shapes.columns_of(rows_, n, itemsize, 132, hold=True)
         assert across.threads % across.width == 0
         assert across.grid(rows_)[0] * across.groups >= rows_
-        part = rows.part_length(n, shape.splits, shape.step)
+        part = row_shapes.part_length(n, shape.splits, shape.step)
         assert part * shape.splits >= n
 
 
 def test_groups_of_views():
     """Axes are joined where all arrays allow it; what cannot be is left to a copy."""
     strides = ((60, 20, 5, 1), (5, 0, 0, 1))
-    found = rows.grouped((3,), (2, 3, 4, 5), strides)
+    found = row_shapes.grouped((3,), (2, 3, 4, 5), strides)
     assert found.lengths == (1, 2, 12)
     assert found.n == 5
     assert found.strides == ((0, 60, 5, 1), (0, 5, 0, 1))
-    assert rows.grouped((0, 3), (2, 3, 4, 5), strides) is None
-    assert rows.grouped((2, 3), (2, 3, 4, 5), strides[:1]).n == 20
-    assert rows.grouped((), (2, 3), ((3, 1),)).n == 1
+    assert row_shapes.grouped((0, 3), (2, 3, 4, 5), strides) is None
+    assert row_shapes.grouped((2, 3), (2, 3, 4, 5), strides[:1]).n == 20
+    assert row_shapes.grouped((), (2, 3), ((3, 1),)).n == 1

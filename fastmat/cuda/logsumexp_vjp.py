@@ -14,23 +14,18 @@ from fastmat.cuda.arrays import ITEMSIZE, View
 from fastmat.cuda.elements import element
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.mapped_launch import ALIGNMENT
-from fastmat.cuda.rows import (
+from fastmat.cuda.row_shapes import (
     NO_MASK,
     columns_of,
     down_columns,
     grouped,
-    locator,
-    mask_loader,
     mask_reading,
-    offsets,
     part_length,
-    reader,
     repeated,
-    row_loader,
-    row_storer,
     run_of,
     shape_of,
 )
+from fastmat.cuda.rows import locator, mask_loader, offsets, reader, row_loader, row_storer
 
 
 @functools.cache

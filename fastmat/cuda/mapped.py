@@ -10,16 +10,11 @@ from numba import cuda, types
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics_states import keep, kept
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.rows import (
+from fastmat.cuda.row_shapes import (
     NO_MASK,
     Shape,
-    locator,
-    mask_loader,
-    offsets,
-    reducer,
-    row_loader,
-    row_storer,
 )
+from fastmat.cuda.rows import locator, mask_loader, offsets, reducer, row_loader, row_storer
 
 
 class Program(NamedTuple):

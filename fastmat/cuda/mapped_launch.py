@@ -10,7 +10,7 @@ from fastmat.cuda import driver
 from fastmat.cuda.arrays import ITEMSIZE, View, empty
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.mapped import Program, first_kernel, held_kernel, long_kernel, second_kernel
-from fastmat.cuda.rows import (
+from fastmat.cuda.row_shapes import (
     GROUPS,
     NO_MASK,
     columns_of,

@@ -11,17 +11,13 @@ from numba import cuda, types
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics_states import keep, kept
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.rows import (
+from fastmat.cuda.reductions import WARP
+from fastmat.cuda.row_shapes import (
     LANES,
     NO_MASK,
-    WARP,
     Shape,
-    locator,
-    mask_loader,
-    offsets,
-    reducer,
-    row_loader,
 )
+from fastmat.cuda.rows import locator, mask_loader, offsets, reducer, row_loader
 
 
 class Reduction(NamedTuple):

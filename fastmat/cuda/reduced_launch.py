@@ -11,7 +11,7 @@ from fastmat.cuda.arrays import ITEMSIZE, View, empty
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.mapped_launch import ALIGNMENT
 from fastmat.cuda.reduced import COMBINING, Reduction, combining_kernel, parts_kernel, whole_kernel
-from fastmat.cuda.rows import (
+from fastmat.cuda.row_shapes import (
     GROUPS,
     NO_MASK,
     Limits,

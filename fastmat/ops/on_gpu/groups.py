@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fastmat.core.dtypes import SUPPORTED
-from fastmat.cuda import arrays, copy, rows
+from fastmat.cuda import arrays, copy, row_shapes
 from fastmat.cuda.arrays import View
 from fastmat.cuda.reduced import zero_kernel
 from fastmat.cuda.reduced_launch import reduce
@@ -75,8 +75,8 @@ def gathered(
     written = wanted if wanted.contiguous else arrays.empty(wanted.shape, output.dtype, output)[1]
     shape = tuple(shape[i] for i in order)
     axes = tuple(range(len(shape) - len(axes), len(shape)))
-    strides = tuple(rows.repeated(x.shape, x.strides, shape) for x in (*read, written))
-    if rows.grouped(axes, shape, strides, in_order) is None:
+    strides = tuple(row_shapes.repeated(x.shape, x.strides, shape) for x in (*read, written))
+    if row_shapes.grouped(axes, shape, strides, in_order) is None:
         read = tuple(copy.packed(x.broadcast_to(shape)) for x in read)
     return Scattered(axes, read, written, wanted)
 
