@@ -10,7 +10,7 @@ from numba import cuda, types
 
 from fastmat.cuda.elements import element
 from fastmat.cuda.epilogues import named_epilogue
-from fastmat.cuda.semirings import Ring, device_function, number_type
+from fastmat.cuda.semirings import Ring, compile_alone, device_function, number_type
 
 _int32, _int64 = np.int32, np.int64
 
@@ -71,6 +71,12 @@ def finishing(finish: Finish, ring: Ring, dtype: str, later: bool = False) -> Fi
         _no_filling if later or finish.plain else _filling(ring.held),
         _of_no_item if finish.plain or (later and not finish.mask) else _of_item,
     )
+
+
+def compile_epilogue(epilogue: Any, dtype: str, extras: tuple[str, ...], device: int) -> None:
+    """Compile an epilogue of the user by itself; NumbaError where that is impossible."""
+    kinds = tuple(types.boolean if x == "bool" else element(x).number for x in extras)
+    compile_alone(device_function(epilogue), (number_type(dtype), *kinds), device)
 
 
 def finish_arguments(finish: Finish, held: Any) -> list[str]:

@@ -19,7 +19,9 @@ from numba.cuda import libdevice
 from numba.cuda.core import errors as cuda_errors
 from numba.cuda.extending import overload
 
+from fastmat.cuda import driver
 from fastmat.cuda.elements import element
+from fastmat.cuda.kernel import compiling_for
 
 COMPILE_ERRORS = (errors.NumbaError, cuda_errors.NumbaError)
 NAMED = {  # addition, multiplication, identity of the addition
@@ -85,12 +87,23 @@ def number_type(dtype: str) -> Any:
     return types.boolean if dtype == "bool" else element(dtype).number
 
 
+@functools.lru_cache(maxsize=256)
 def device_function(function: Any) -> Any:
     """A scalar function of the user, compiled by Numba or not yet, for devices."""
     plain = getattr(function, "py_func", function)
     if not isinstance(plain, python_types.FunctionType):
         return function  # a ufunc or builtin, which Numba knows
     return cuda.jit(device=True, forceinline=True)(plain)
+
+
+def compile_alone(function: Any, arguments: tuple[Any, ...], device: int) -> None:
+    """Compile a device function by itself, for one device.
+
+    Where Numba cannot, it says so at once; inside of others it would try all of them many times.
+    """
+    if hasattr(function, "compile_device"):
+        with compiling_for(driver.current.capability(device)):
+            function.compile_device(arguments)
 
 
 def _plus(x, y):
@@ -247,6 +260,12 @@ def users_ring(semiring: Any, dtype: str) -> Ring:
     """A `Semiring` of the user."""
     functions = (device_function(f) for f in (semiring.add, semiring.multiply))
     return _ring(dtype, *functions, semiring.identity_for(_host_dtype(dtype)), None, False)
+
+
+def compile_ring(ring: Ring, device: int) -> None:
+    """Compile the functions of a semiring by themselves; NumbaError where that is impossible."""
+    for function in (ring.add, ring.multiply):
+        compile_alone(function, (ring.held, ring.held), device)
 
 
 def _host_dtype(dtype: str) -> Any:

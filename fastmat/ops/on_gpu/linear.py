@@ -9,6 +9,7 @@ from fastmat.cuda.arrays import View, empty, same_device, view
 from fastmat.cuda.copy import packed
 from fastmat.cuda.epilogues import NAMED as EPILOGUES
 from fastmat.cuda.epilogues import after_bias
+from fastmat.cuda.finishing import compile_epilogue
 from fastmat.cuda.matmul import PLAIN, Program
 from fastmat.cuda.semirings import named_ring, reading
 from fastmat.ops import linear as on_cpu
@@ -46,6 +47,9 @@ def linear(
         compute(rows, _transposed(matrix), target, ring, reads, program)
 
     with compiling(None if isinstance(activation, str) else activation, dtype):
+        if epilogue is not None and not isinstance(epilogue, str):
+            kinds = () if offset is None else (offset.dtype,)
+            compile_epilogue(epilogue, dtype, kinds, array.device)
         return stored(out, shape, dtype, tuple(inputs), (), compute_into)
 
 

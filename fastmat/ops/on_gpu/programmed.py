@@ -6,8 +6,9 @@ from typing import Any
 
 from fastmat.cuda.arrays import View, same_device, view
 from fastmat.cuda.epilogues import NAMED
-from fastmat.cuda.finishing import MOST_EXTRAS
+from fastmat.cuda.finishing import MOST_EXTRAS, compile_epilogue
 from fastmat.cuda.matmul import Mask, Program
+from fastmat.cuda.semirings import compile_ring
 from fastmat.ops import programmed as on_cpu
 from fastmat.ops.masks import Band, Blocks, kept_by
 from fastmat.ops.on_gpu.products import (
@@ -58,6 +59,10 @@ def programmed(
     if epilogue is not None and not isinstance(epilogue, str):
         users.append(repr(getattr(epilogue, "__name__", epilogue)))
     with compiling(" and ".join(users) or None, wanted):
+        if isinstance(ring, Semiring):
+            compile_ring(kernel_ring, a.device)
+        if epilogue is not None and not isinstance(epilogue, str):
+            compile_epilogue(epilogue, wanted, tuple(x.dtype for x in extras), a.device)
         return stored(
             out, shape, wanted, tuple(read), axes,
             lambda c: compute(left, right, c, kernel_ring, reads, program),
