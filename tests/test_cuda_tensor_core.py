@@ -226,7 +226,7 @@ def test_machine_code_of_warpgroups(orders, tmp_path):
         found = tensor_wgmma.kernel(
             "bfloat16", "bfloat16", orders[0] == "C", orders[1] == "F", choice.tile
         )
-        code = assembled(found.ptx((9, 0)), (9, 0), tmp_path)
+        code = assembled(found, (9, 0), tmp_path)
         products = f"HGMMA.64x{choice.tile.columns}x16.F32.BF16"
         needs = (products, "LDGSTS.E.BYPASS.LTC128B.128", "FENCE.VIEW.ASYNC.S", "STG.E.128")
         assert offences(code, Budget(None, 255, needs)) == []
