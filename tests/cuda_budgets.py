@@ -13,7 +13,7 @@ from cuda_emulator import EmulatedArray, Emulator, emulated
 from oracles import BFLOAT16
 
 import fastmat as fm
-from fastmat.cuda import launch_tensor_core, tensor_core, tensor_mma
+from fastmat.cuda import gram, launch_tensor_core, qr_tall, random, tensor_core, tensor_mma
 from fastmat.cuda.arrays import view
 from fastmat.cuda.attention import attention
 from fastmat.cuda.attention_halves import attention_of_halves
@@ -106,6 +106,22 @@ def first_tile(*arguments):
     return lambda _: of_tiles(*arguments)(None)[:1]
 
 
+def drawing(kind, dtype):
+    """The kernel of random numbers that follow each other, aligned."""
+    return lambda _: [random.flat(kind, dtype, True)]
+
+
+def of_tall_matrices(dtype):
+    """The kernels of a QR decomposition; those of single precision compute in double, too."""
+    wide = gram.WIDE[dtype]
+    return lambda _: [
+        gram.tiles(dtype),
+        qr_tall.subtract(wide),
+        qr_tall.solve_rows(dtype, dtype),
+        qr_tall.solve_rows(wide, wide),
+    ]
+
+
 QUICK = {
     "attention float32 64": Budget(attending("float32", 64), 168, WIDE),
     "attention float16 64": Budget(attending_halves(HALF, 64), 255, ("HMMA", *FED)),
@@ -120,6 +136,7 @@ QUICK = {
     "first tile of float64": Budget(
         first_tile("float64", "float64"), 255, (*COPIES, "LDS.64", "DMMA", "STG.E.128"), True
     ),
+    "normal float32": Budget(drawing("normal", "float32"), 64, ("MUFU.RSQ", "STG.E.128")),
     "masked_fill float32": Budget(
         launched(lambda array: fm.masked_fill(array((64, 1024)), array((64, 1024), "?"), 0.0)),
         64,
@@ -127,6 +144,24 @@ QUICK = {
     ),
 }
 FULL = {
+    **{
+        f"random {kind} {dtype}": Budget(
+            drawing(kind, dtype), 64, ("IMAD.WIDE.U32", "STG.E.128"), dtype == "float64"
+        )
+        for kind, dtype in (
+            ("uniform", "float32"),
+            ("uniform", "float64"),
+            ("normal", "float64"),
+            ("integers", "int8"),
+            ("integers", "int64"),
+            ("rademacher", "float16"),
+            ("rademacher", "complex64"),
+        )
+    },
+    **{
+        f"qr_tall {dtype}": Budget(of_tall_matrices(dtype), 168, ("DFMA",), True)
+        for dtype in ("float32", "float64", "complex64")
+    },
     "attention causal": Budget(attending("float32", 64, "causal", True), 168, WIDE),
     "attention bool": Budget(attending("float32", 64, "bool", True), 255, WIDE),
     "attention additive": Budget(attending("float32", 64, "float32"), 255, WIDE),
