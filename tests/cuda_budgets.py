@@ -58,13 +58,13 @@ def attending(dtype, size, mask=None, stats=False, aligned=True):
 
 def attending_halves(dtype, size, mask=None, stats=False):
     """The kernel of attention on tensor cores."""
-    return lambda _: [attention_of_halves(dtype, warps_for(size, size), mask, stats)]
+    return lambda _: [attention_of_halves(dtype, warps_for(size, size, mask), mask, stats)]
 
 
 def gradients(dtype, size, by_keys, mask=None, aligned=True):
     """A kernel of the gradients of attention."""
     number = "float64" if dtype == "float64" else "float32"
-    walk = walk_for(number, size, size)
+    walk = walk_for(number, size, size, mask)
     outs = (dtype,) * (1 + by_keys)
     return lambda _: [attention_vjp(dtype, outs, walk, mask, by_keys, aligned)]
 
@@ -190,7 +190,7 @@ FULL = {
     "product tf32": Budget(on_tensor_cores("f4", precision="tf32"), 255, ("HMMA", *FED)),
     "product float64": Budget(on_tensor_cores("f8"), 255, ("DMMA", FED[0]), True),
     "matmul float64": Budget(multiplying("f8"), 255, ("DMMA|DFMA",), True),
-    "matmul tropical": Budget(multiplying("f4", semiring="min_plus"), 255, WIDE),
+    "matmul tropical": Budget(multiplying("f4", semiring="min_plus"), 255, WIDE, stack=8),
     "matmul int32": Budget(multiplying("i4"), 255, ("IMAD", *WIDE)),
     "softmax float16": Budget(by_rows(fm.softmax, dtype="f2"), 64, THROUGH),
     "logsumexp float32": Budget(by_rows(fm.logsumexp), 64, ("LDG.E.128",), True),

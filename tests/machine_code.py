@@ -34,6 +34,7 @@ class Budget(NamedTuple):
     registers: int  # at most
     needs: tuple[str, ...] = ()  # beginnings of names of instructions, or "this|that"
     doubles: bool = False  # whether it computes in float64
+    stack: int = 0  # bytes at most
     only: str = ""  # of several kernels, those whose function has this name
 
 
@@ -54,7 +55,7 @@ def assembled(kernel, capability, folder):
     report = _run(tool("ptxas"), "-v", arch, str(source), "-o", str(binary))
     listing = _run(tool("nvdisasm"), "-c", str(binary))
     instructions = [
-        Instruction(found[1], found[3], found[2].strip())
+        Instruction(found[1], found[3], " ".join(found[2].split()))
         for found in re.finditer(
             r"/\*([0-9a-f]{4,})\*/\s+((?:@!?U?P\w+\s+)?([A-Z][\w.]*)[^\n]*?);", listing
         )
@@ -75,9 +76,10 @@ def offences(code, budget):
     found = []
     if code.registers > budget.registers:
         found.append(f"{code.registers} registers; the cap is {budget.registers}")
-    if code.stack:
+    if code.stack > budget.stack:
         found.append(f"a stack frame of {code.stack} bytes")
-    found += _shown("local memory", [i for i in code.instructions if LOCAL.match(i.name)])
+    if code.stack > budget.stack or not code.stack:
+        found += _shown("local memory", [i for i in code.instructions if LOCAL.match(i.name)])
     if not budget.doubles:
         doubles = [i for i in code.instructions if DOUBLE.match(i.name)]
         found += _shown("float64 arithmetic", doubles)

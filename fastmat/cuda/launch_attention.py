@@ -125,14 +125,17 @@ class Walk(NamedTuple):
         return items * element(self.tiles.number).itemsize
 
 
-def walk_for(number: str, depth: int, width: int, limit: int = 227 * 1024) -> Walk:
+def walk_for(
+    number: str, depth: int, width: int, mask: str | None, limit: int = 227 * 1024
+) -> Walk:
     """The walk for a depth and a width that fits in so many bytes of shared memory."""
+    simple = number == "float32" and mask in (None, "causal")  # leaves registers
     chunks = (32,) if max(depth, width) <= 32 else (64, 32)
     for rows in (64, 32):
         for chunk in chunks:
             counts = [max(1, -(-size // chunk)) for size in (depth, width)]
             slab = min(max(counts), 1 if number == "float64" else 2)
-            per_thread = 8 if number == "float32" and slab == 1 else 4
+            per_thread = 8 if simple and slab == 1 else 4
             tiles = Tiles(number, chunk, 1, slab, True, rows, per_thread)
             for resident in (True, False):
                 walk = Walk(tiles, *counts, resident)

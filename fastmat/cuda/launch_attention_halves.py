@@ -54,13 +54,14 @@ class Warps(NamedTuple):
         return self.shared + self.of_queries
 
 
-def warps_for(depth: int, width: int) -> Warps | None:
+def warps_for(depth: int, width: int, mask: str | None) -> Warps | None:
     """The geometry for a depth and a width; None if they are too large."""
     largest = max(depth, width)
+    blocks = 2 if mask in (None, "causal", "bool") else 1  # there are registers for so many
     if largest <= 64:
-        return Warps(32 if largest <= 32 else 64, 2, 64)
+        return Warps(32 if largest <= 32 else 64, blocks, 64)
     if largest <= 128:
-        return Warps(128, 2, 32)
+        return Warps(128, blocks, 32)
     return Warps(256, 1, 32) if largest <= 256 else None
 
 

@@ -97,7 +97,7 @@ def _kernel(
 ) -> tuple[Any, int, int]:
     """The kernel, and the rows and columns of the result that a block computes."""
     if aligned and names == (dtype,) * 3 and dtype in HALVES and capability >= (8, 0):
-        warps = warps_for(depth, width)
+        warps = warps_for(depth, width, kind)
         if warps is not None and warps.shared <= limit:
             return attention_of_halves(dtype, warps, kind, stats), warps.rows, warps.size
     tiles = tiles_for(computed(dtype), depth, width, limit)

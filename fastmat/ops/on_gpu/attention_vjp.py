@@ -146,7 +146,7 @@ def _kernels(
         by_queries = attention_vjp_of_halves(dtype, out_dtypes[:1], warps, kind, False)
         by_keys = attention_vjp_of_halves(dtype, out_dtypes[1:], warps, kind, True)
         return by_queries, by_keys, warps.rows, 1
-    walk = walk_for(computed(dtype), depth, width, limit)
+    walk = walk_for(computed(dtype), depth, width, kind, limit)
     by_queries = attention_vjp(dtype, out_dtypes[:1], walk, kind, False, aligned)
     by_keys = attention_vjp(dtype, out_dtypes[1:], walk, kind, True, aligned)
     return by_queries, by_keys, walk.tiles.rows, walk.slabs
