@@ -47,6 +47,19 @@ FAMILIES = {  # dtype, the table of launch_matmul or launch_tensor_core, candida
         ],
         None,
     ),
+    "warpgroups": (
+        "bfloat16",
+        ("launch_tensor_core", "bfloat16"),
+        [
+            (128, 256, 64, 64, 256, 4),
+            (128, 256, 64, 64, 256, 3),
+            (128, 256, 64, 64, 256, 4, 16),
+            (256, 128, 64, 64, 128, 4),
+            (128, 128, 64, 64, 128, 6),
+            (128, 128, 64, 64, 128, 3, 8, 2),
+        ],
+        None,
+    ),
     "doubles": (
         "float64",
         ("launch_tensor_core", "float64"),
@@ -77,7 +90,13 @@ def alone(family, candidate):
     _, (module, row), _, _ = FAMILIES[family]
     launch = importlib.import_module(f"fastmat.cuda.{module}")
     choice = launch.Choice(launch.Tile(*candidate), 1.0)
-    launch.TILES[row] = (choice,)
+    if family == "warpgroups":
+        launch.WGMMA_VERIFIED = True
+        launch.WGMMA, launch.TILES[row] = (choice._replace(wgmma=True),), ()
+    else:
+        if module == "launch_tensor_core":
+            launch.WGMMA_VERIFIED = False
+        launch.TILES[row] = (choice,)
     matmul._plan.cache_clear()
     tensor_core._plan.cache_clear()
 

@@ -157,6 +157,24 @@ def test_all_layouts_of_warpgroups(case, orders, monkeypatch):
         check_warpgroups(case, orders, 4, m, n, k, monkeypatch)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("choice", launch_tensor_core.WGMMA, ids=lambda c: f"{c.tile[:3]}")
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
+def test_warpgroups_on_gpus(choice, orders, monkeypatch):
+    """What has to pass before `WGMMA_VERIFIED` may be set."""
+    monkeypatch.setattr(launch_tensor_core, "WGMMA_VERIFIED", True)
+    monkeypatch.setattr(launch_tensor_core, "WGMMA", (choice,))
+    monkeypatch.setattr(launch_tensor_core, "TILES", dict.fromkeys(DTYPES, ()))
+    with on("torch") as gpu:
+        if driver.current.capability(0) != (9, 0):
+            pytest.skip("no warpgroups here")
+        for case in ("f16", "bf16", "f16-f32"):
+            for m, n, k in [(1, 8, 1), (128, 256, 64), (517, 391, 333), (280, 300, 4096)]:
+                tensor_core._plan.cache_clear()
+                check_layouts(gpu, case, orders, m, n, k)
+    tensor_core._plan.cache_clear()
+
+
 @pytest.mark.usefixtures("small")
 def test_stacks_and_transposed_results(gpu):
     a = numbers((3, 66, 20), "float64", 1)

@@ -38,7 +38,7 @@ def _lies_on_gpu(device: Callable[[Any], tuple[int, int]], x: Any) -> bool:
 
 def any_on_gpu(*arguments: Any) -> bool:
     """Whether any of the arguments is an array in the memory of a GPU."""
-    return any([type(x) is not np.ndarray and on_gpu(x) for x in arguments])
+    return any([type(x) is not np.ndarray and on_gpu(x) for x in arguments])  # noqa: C419 - quicker
 
 
 @functools.cache
