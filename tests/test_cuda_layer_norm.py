@@ -154,7 +154,7 @@ ACTIVATED = {
 }
 
 
-@pytest.mark.parametrize("activation", ACTIVATED, ids=str)
+@pytest.mark.parametrize("activation", ACTIVATED, ids=lambda a: getattr(a, "__name__", a))
 def test_activations(gpu, activation):
     x = gpu.array(values((4, 48), "f4") * np.float32(3))
     y = gpu.numpy(fm.layer_norm(x, 48)).astype("f8")
