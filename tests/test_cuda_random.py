@@ -111,6 +111,19 @@ def test_weights_of_layers(gpu):
         same(gpu.numpy(got), getattr(random, name)(**options))
 
 
+def test_orthogonal(gpu):
+    like = gpu.array(np.zeros(1))
+    for n, m in ((9, 4), (4, 9), (6, 6)):
+        got = gpu.numpy(random.orthogonal(n, m, dtype="f4", rng=1, like=like))
+        want = random.orthogonal(n, m, dtype="f4", rng=1)
+        np.testing.assert_allclose(got, want, atol=1e-5)
+    out = gpu.array(np.zeros((5, 8), "f4")[:, ::2])
+    assert random.orthogonal(5, 4, rng=1, out=out) is out
+    np.testing.assert_allclose(
+        gpu.numpy(out), random.orthogonal(5, 4, dtype="f4", rng=1), atol=1e-5
+    )
+
+
 def test_the_same_in_any_order_of_threads():
     found = []
     for seed in (0, 1):
