@@ -144,6 +144,23 @@ QUICK = {
     ),
 }
 FULL = {
+    "linear float32": Budget(
+        launched(lambda array: fm.linear(array((4096, 512)), array((4096, 512)))),
+        128,
+        ("LDG.E.128", "LDS.128", "STG.E.128", "FFMA"),
+    ),
+    "matvec float32": Budget(
+        launched(lambda array: fm.matvec(array((4096, 4096)), array(4096))),
+        128,
+        ("LDG.E.128",),
+        only="matvec",
+    ),
+    "vecmat float32": Budget(
+        launched(lambda array: fm.vecmat(array(4096), array((4096, 4096)))),
+        128,
+        ("LDG.E.128",),
+        only="matvec",
+    ),
     **{
         f"random {kind} {dtype}": Budget(
             drawing(kind, dtype), 64, ("IMAD.WIDE.U32", "STG.E.128"), dtype == "float64"

@@ -128,3 +128,12 @@ def test_errors(gpu):
         with pytest.raises(kind) as caught:
             call()
         assert text in str(caught.value)
+
+
+def test_what_follows_tensor_cores(gpu):
+    rng = np.random.default_rng(3)
+    x, weight, bias = (rng.integers(-3, 4, s).astype("f2") for s in ((2, 5, 16), (24, 16), (24,)))
+    found = gpu.numpy(fm.linear(*map(gpu.array, (x, weight, bias)), activation="relu"))
+    expected = np.maximum(x.astype("f4") @ weight.T.astype("f4") + bias, 0)
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, expected.astype("f2"))

@@ -117,9 +117,7 @@ def _by_tensor_cores(
         return False
     views = _views(c, c, c, program)
     read = reading(c.dtype, c.dtype)
-    _launch(
-        _plan_for(views, ring, (read, read), program, finish, True), views, sums.pointer, stream
-    )
+    _launch(_plan_for(views, ring, (read, read), program, finish, True), views, sums, stream)
     return True
 
 
@@ -136,9 +134,7 @@ def _by_simt(
 ) -> None:
     views = _views(a, b, c, program)
     plan = _plan_for(views, ring, (a_read, b_read), program, finish, False)
-    scratch = 0
-    if plan.scratch:
-        scratch = empty((plan.scratch,), _scratch_dtype(ring), c)[1].pointer
+    scratch = empty((plan.scratch,), _scratch_dtype(ring), c)[1] if plan.scratch else None
     _launch(plan, views, scratch, stream)
 
 
@@ -169,9 +165,9 @@ def _plan_for(
     )  # fmt: skip
 
 
-def _launch(plan: Plan, views: list[View], scratch: int, stream: int) -> None:
+def _launch(plan: Plan, views: list[View], scratch: View | None, stream: int) -> None:
     bases = [x.pointer - x.pointer % ALIGNMENT for x in views]
-    bases.append(scratch)
+    bases.append(scratch.pointer if scratch is not None else 0)
     device = views[2].device
     for kernel, grid, arguments, places in plan.launches:
         filled = list(arguments)
