@@ -3,6 +3,7 @@
 Operands, checks and the clock (CUDA events) are those of ``fastmat compare --device cuda``.
 """
 
+import abc
 import functools
 
 from fastmat.comparisons.gpu.cases import Case
@@ -23,24 +24,26 @@ def _bench():
     return Bench()
 
 
-class OnGPU:
+class OnGPU(abc.ABC):
     """One row, checked, then timed: seconds on the device."""
 
-    unit = "seconds"
     timeout = 300
     param_names = ("dtype", "shape", "library")
-    op = ""
+
+    @abc.abstractmethod
+    def case(self, dtype, shape):
+        """The row."""
 
     def setup(self, dtype, shape, library):
         from fastmat.comparisons.gpu.operations import work
 
-        bench = _bench()
-        its = work(bench, Case("asv", self.op, dtype, shape))
+        case = self.case(dtype, shape)
+        its = work(_bench(), case)
         its.calls["fastmat"]()
         if not its.error() <= 1:
-            raise AssertionError(f"{self.op} of {dtype} is wrong")
+            raise AssertionError(f"{case.op} of {dtype} is wrong")
         if library not in its.calls:
-            raise NotImplementedError(f"{library} has no {self.op} of {dtype}")
+            raise NotImplementedError(f"{library} has no {case.op} of {dtype}")
         self.call = its.calls[library]
 
     def track_device(self, dtype, shape, library):
@@ -54,67 +57,67 @@ class OnGPU:
 class Products(OnGPU):
     """Square products: SIMT and tensor cores."""
 
-    op = "matmul"
     params = (
         ("float32", "float64", "bfloat16", "float16", "int32", "complex64"),
         ((1024, 1024, 1024), (4096, 4096, 4096)),
         LIBRARIES,
     )
 
+    def case(self, dtype, shape):
+        return Case("asv", "matmul", dtype, shape)
+
 
 class Transposes(OnGPU):
     """Transposed copies."""
 
-    op = "transpose"
     params = (("float32", "float64", "uint8"), ((16384, 16384),), LIBRARIES)
+
+    def case(self, dtype, shape):
+        return Case("asv", "transpose", dtype, shape)
 
 
 class Softmaxes(OnGPU):
     """Rows that are long, short and very short."""
 
-    op = "softmax"
     params = (
         ("float32", "bfloat16"),
         ((65536, 4096), (1048576, 256), (4194304, 32)),
         LIBRARIES,
     )
 
+    def case(self, dtype, shape):
+        return Case("asv", "softmax", dtype, shape)
+
 
 class LayerNorms(Softmaxes):
     """The same rows, normalized."""
 
-    op = "layer_norm"
+    def case(self, dtype, shape):
+        return Case("asv", "layer_norm", dtype, shape)
 
 
 class MaskedSums(OnGPU):
     """Half of the numbers of each row."""
 
-    op = "masked_sum"
     params = (("float32",), ((65536, 4096),), LIBRARIES)
 
-    def setup(self, dtype, shape, library):
-        from fastmat.comparisons.gpu.cases import REDUCTIONS
-        from fastmat.comparisons.gpu.operations import work
-
-        (case,) = (c for c in REDUCTIONS if c.op == self.op and c.shape == shape)
-        its = work(_bench(), case)
-        its.calls["fastmat"]()
-        if not its.error() <= 1:
-            raise AssertionError(f"{self.op} is wrong")
-        if library not in its.calls:
-            raise NotImplementedError(f"{library} has no {self.op}")
-        self.call = its.calls[library]
+    def case(self, dtype, shape):
+        return Case("asv", "masked_sum", dtype, shape, (("axis", -1),))
 
 
 class Attention(OnGPU):
     """Online softmax over blocks of keys."""
 
-    op = "scaled_dot_product_attention"
     params = (("float32", "bfloat16"), ((4, 16, 4096, 64),), LIBRARIES)
+
+    def case(self, dtype, shape):
+        return Case("asv", "scaled_dot_product_attention", dtype, shape)
 
 
 class Draws(OnGPU):
     """Normal numbers by position."""
 
-    op = "random.standard_normal"
     params = (("float32",), ((1 << 28,),), LIBRARIES)
+
+    def case(self, dtype, shape):
+        return Case("asv", "random.standard_normal", dtype, shape)

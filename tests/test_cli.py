@@ -115,6 +115,22 @@ def test_compare_restricts_operations(tiny, capsys):
     assert "1 results right" in capsys.readouterr().out
 
 
+def test_compare_on_a_gpu_says_what_is_missing(tmp_path, capsys):
+    from fastmat.comparisons.gpu.run import missing
+
+    if missing() is None:
+        pytest.skip("nothing is missing")
+    file = tmp_path / "figures.json"
+    assert cli.main(["compare", "--device", "cuda", "--json", str(file)]) == 2
+    assert "--device cuda: " in capsys.readouterr().out
+    assert not file.exists()
+
+
+def test_compare_on_a_gpu_knows_its_operations(capsys):
+    assert cli.main(["compare", "--device", "cuda", "--ops", "cholesky"]) == 2
+    assert "cholesky: not one of matmul, linear" in capsys.readouterr().out
+
+
 def test_a_wrong_result_fails_but_the_rest_goes_on(tiny, monkeypatch, capsys):
     monkeypatch.setattr(fastmat, "matmul", wrong_matmul)
     assert cli.main(["compare", "--quick"]) == 1
