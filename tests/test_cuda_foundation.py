@@ -1,5 +1,7 @@
 """Arrays of GPU libraries in and out, kernels and launches, and clear words without a GPU."""
 
+import inspect
+import re
 import subprocess
 import sys
 
@@ -100,6 +102,43 @@ print(scaling(None).ptx((8, 0)).count(".visible .entry"))
     assert output.stdout.split()[-1:] == ["1"], output.stderr
 
 
+COMPILE = """
+import numpy as np
+{before}
+from numba import cuda, types
+@cuda.jit(device=True)
+def twice(x):
+    return 2 * x
+def kernel(x):
+    x[0] = twice(x[0])
+cuda.compile(kernel, types.void(types.CPointer(types.int32)), device=False, abi="numba", cc=(8, 0))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "error"),
+    [
+        # https://github.com/NVIDIA/numba-cuda/issues/907
+        ('vars(np).pop("row_stack", None)', "AttributeError"),
+        (
+            'np.row_stack = np.vstack; import os; os.environ["CUDA_VISIBLE_DEVICES"] = "-1"',
+            "CudaSupportError",
+        ),
+    ],
+    ids=["row_stack", "current device"],
+)
+def test_workarounds_are_still_needed(before, error):
+    """Fails when `core.toolkit.require` or `cuda.kernel.compiling_for` can do with less."""
+    run = [sys.executable, "-c", COMPILE.format(before=before)]
+    output = subprocess.run(run, capture_output=True, text=True)
+    assert re.search(rf"^(numba\S*\.)?{error}: ", output.stderr, re.MULTILINE), output.stderr
+
+
+def test_numba_still_cannot_be_told_not_to_fuse():
+    """Fails when `cuda.kernel.fusing` can be an argument."""
+    assert not {"fma", "nvvm_options"} & set(inspect.signature(cuda.compile).parameters)
+
+
 def test_assembly_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMAT_CACHE_DIR", str(tmp_path))
     first = scaling().ptx((9, 0))
@@ -127,6 +166,27 @@ def test_a_launch(gpu):
     scaling()(4, (read.pointer, written.pointer, 200, 2.5), arrays.stream_of(read), read.device)
     np.testing.assert_array_equal(gpu.numpy(out), x * np.float32(2.5))
     assert isinstance(out, gpu.kind)
+
+
+@pytest.mark.parametrize(("name", "exact"), [("exp", np.exp), ("log", np.log), ("tanh", np.tanh)])
+def test_elementary_functions_in_kernels_of_the_user(gpu, name, exact):
+    from fastmat.cuda import arrays
+    from fastmat.cuda.device import elementary
+    from fastmat.cuda.kernel import Kernel
+
+    function = elementary(name, "float32")
+
+    def apply(x, y, size):
+        i = cuda.grid(1)
+        if i < size:
+            y[i] = function(x[i])
+
+    x = np.linspace(0.01, 20, 100, dtype=np.float32)
+    read = arrays.view(gpu.array(x), "x")
+    out, written = arrays.empty(x.shape, "float32", read)
+    kernel = Kernel(apply, ("float32*", "float32*", "int64"), name=None, threads=64)
+    kernel(2, (read.pointer, written.pointer, 100), arrays.stream_of(read), read.device)
+    np.testing.assert_allclose(gpu.numpy(out), exact(x.astype(np.float64)), rtol=2**-22)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (2, 3, 4)])

@@ -30,9 +30,15 @@ rows of a matrix, in one pass::
         if cuda.threadIdx.x == 0:
             result[cuda.blockIdx.x] = largest + math.log(total)
 
+Functions of one number: ``elementary("exp", "float32")`` is fastmat's own `exp`, of the same source
+as on the CPU; there are ``exp``, ``log``, ``tanh``, ``erf``, ``rsqrt`` and ``sincos_turns``, for
+float32 and float64. The bits are those of the CPU where products and sums are rounded one by one;
+`cuda.jit` lets the compiler fuse them.
+
 Products: `tile_product` has the functions with which a block computes a tile of one.
 """
 
+from fastmat.cuda.elementary import function as elementary
 from fastmat.cuda.philox import philox4x32, words_at
 from fastmat.cuda.reductions import (
     block_reduce,
@@ -49,6 +55,7 @@ from fastmat.cuda.tile_products import tile_product
 __all__ = [
     "block_reduce",
     "block_words",
+    "elementary",
     "lanes_reduce",
     "larger",
     "log_sums",
