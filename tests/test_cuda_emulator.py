@@ -245,6 +245,19 @@ def test_waiting_for_a_lane_that_is_elsewhere():
         launch(kernel(elsewhere, "float32*", threads=32), 1, EmulatedArray.empty(32, "float32"))
 
 
+def test_shuffles_of_lanes_at_different_places():
+    """What a GPU may wait for forever, though all lanes come to some shuffle in the end."""
+
+    def apart(x):
+        t = cuda.threadIdx.x
+        if t < 16:
+            x[t] = cuda.shfl_xor_sync(0xFFFFFFFF, x[t], 8)
+        x[t] = cuda.shfl_xor_sync(0xFFFFFFFF, x[t], 4)
+
+    with pytest.raises(Fault, match="32 in operations of a warp; they wait in shuffle"):
+        launch(kernel(apart, "float32*", threads=32), 1, EmulatedArray.from_numpy(random(32)))
+
+
 @pytest.mark.parametrize(("dtype", "kind"), [("float32", float32), ("int32", int32),
                                              ("float64", float64), ("int64", int64)])  # fmt: skip
 def test_shuffles(dtype, kind):

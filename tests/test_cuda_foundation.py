@@ -239,6 +239,43 @@ def test_unknown_dtypes():
         view(Text(), "labels")
 
 
+def test_strides_that_are_not_of_whole_items():
+    from fastmat.cuda.arrays import view
+
+    class Field(OnGPU):
+        __cuda_array_interface__ = OnGPU.__cuda_array_interface__ | {"strides": (18, 6)}
+
+    with pytest.raises(TypeError, match=r"x has strides of \(18, 6\) bytes; .* its itemsize, 4"):
+        view(Field(), "x")
+
+
+def test_items_that_are_not_aligned():
+    """Such are read from a copy; results cannot be written there."""
+    with on("emulator"):
+        from cuda_emulator import EmulatedArray
+
+        parts = EmulatedArray.empty(13, "f8")
+        host = parts._host[1:].view("c16").reshape(2, 3)  # at multiples of 8 bytes
+        host[...] = np.arange(6).reshape(2, 3) * (1 + 2j)
+        x = EmulatedArray(host, parts._allocation, False, 0)
+        mask = EmulatedArray.from_numpy(np.arange(6).reshape(2, 3) > 3)
+        found = fm.masked_fill(x, mask, 5).numpy()
+        np.testing.assert_array_equal(found, np.where(mask.numpy(), 5, host))
+        with pytest.raises(ValueError, match="out is read-only"):
+            fm.masked_fill(x, mask, 5, out=x)
+
+
+def test_tensors_that_are_conjugates_only_when_read():
+    torch = pytest.importorskip("torch")
+    from fastmat.cuda.arrays import PyTorch
+
+    x = torch.tensor([1 + 2j, 3 - 1j])
+    library = PyTorch()
+    assert not library.view(x, "out").readonly
+    assert library.view(x.conj(), "out").readonly  # writing to the copy would be lost
+    assert library.view(x.conj().imag, "out").readonly
+
+
 def test_cpu_arrays_beside_gpu_arrays(gpu):
     from fastmat.cuda.arrays import view
 
@@ -267,6 +304,8 @@ def test_out(gpu):
         target(given, (3,), "float32", x)
     with pytest.raises(TypeError, match="out has dtype float32; the result has dtype int8"):
         target(given, (2, 3), "int8", x)
+    with pytest.raises(ValueError, match="out is on device"):
+        target(given, (2, 3), "float32", x._replace(device=x.device + 1))
 
 
 @pytest.mark.gpu

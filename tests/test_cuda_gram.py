@@ -103,3 +103,23 @@ def test_the_same_bits_in_any_order_of_threads():
         with on("emulator", seed=seed) as gpu:
             found.append(gpu.numpy(fm.linalg.gram(gpu.array(x))))
     np.testing.assert_array_equal(*found)
+
+
+def test_more_matrices_than_a_grid_has_rows():
+    """The second axis of a grid has less than 2**16 blocks."""
+    pytest.importorskip("numba_cuda")
+    from fastmat.ops.on_gpu import gram
+
+    with on("emulator") as gpu, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gram, "MOST_ITEMS", 2)
+        check(gpu, normal((5, 4, 3), "c8"))
+
+
+def test_out_on_another_device():
+    with on("emulator"):
+        from cuda_emulator import EmulatedArray
+
+        x = EmulatedArray.from_numpy(normal((4, 3), "f4"))
+        out = EmulatedArray.empty((3, 3), "f4", device=1)
+        with pytest.raises(ValueError, match="out is on device 1 and a on device 0"):
+            fm.linalg.gram(x, out=out)

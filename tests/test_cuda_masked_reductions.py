@@ -206,7 +206,8 @@ def test_correction(gpu):
 
 
 def test_empty(gpu):
-    for shape, axis in (((0, 4), 1), ((3, 0), 1), ((0,), None)):
+    cases = [((0, 4), 1), ((3, 0), 1), ((0,), None), ((3, 0), None), ((2, 0, 3), (0, 1))]
+    for shape, axis in cases:
         x, mask = np.zeros(shape, "f4"), np.zeros(shape, bool)
         check(gpu, "sum", x, mask, axis, initial=2)
         check(gpu, "mean", x, mask, axis)

@@ -230,3 +230,18 @@ def test_tiles_in_a_kernel_of_the_user(gpu):
     pointers = [x.pointer for x in given]
     kernel((-(-66 // cols), -(-70 // rows)), (*pointers, 70, 66, 11), 0, 0)
     same(gpu.numpy(given[2].owner), (x1 @ x2) ** 2)
+
+
+@pytest.mark.parametrize("m", [1, 33, 4096, 20_000_000, 2**31 - 4096])
+def test_the_grid_of_very_many_rows(m):
+    """The second and third axis of a grid have less than 2**16 blocks."""
+    pytest.importorskip("numba_cuda")
+    from fastmat.cuda.launch_matmul import TILES
+    from fastmat.cuda.simt import tile_grid
+
+    for choices in TILES.values():
+        for tile, _ in choices:
+            (x, y, _), band = tile_grid(tile, m, 8, 1)
+            assert x == 2**band < 2**31
+            assert y < 2**16
+            assert x * y >= -(-m // tile.rows)

@@ -153,3 +153,14 @@ def test_reproducible():
         with on("emulator", seed=seed) as gpu:
             found.add(bits(gpu.numpy(fm.batch_norm(gpu.array(x), training=True))))
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("op", ["normalize", "standardize"])
+def test_out_on_another_device(op):
+    with on("emulator"):
+        from cuda_emulator import EmulatedArray
+
+        x = EmulatedArray.from_numpy(values((4, 8), "f4"))
+        out = EmulatedArray.empty((4, 8), "f4", device=1)
+        with pytest.raises(ValueError, match="out is on device 1 and x on device 0"):
+            getattr(fm, op)(x, axis=-1, out=out)

@@ -171,3 +171,11 @@ def test_errors(gpu):
         with pytest.raises(kind) as caught:
             fm.matmul(a, b, **keywords)
         assert text in str(caught.value)
+
+
+def test_zeros_of_both_signs_fill(gpu):
+    x1, x2 = pair((3, 4), (4, 3))
+    mask = np.zeros((3, 3), bool)
+    for fill in (-0.0, 0.0, -0.0):
+        found = called(gpu, "matmul", x1, x2, mask=mask, fill=fill)
+        assert (np.signbit(found) == np.signbit(fill)).all()

@@ -223,3 +223,19 @@ def test_order_of_threads_does_not_matter():
             sums = fm.take_submatrix_vjp(gpu.array(g), gpu.array(rows), COLUMNS, (9, 32))
             found.add(gpu.numpy(sums).tobytes())
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("op", ["take_submatrix", "masked_fill"])
+def test_libraries_without_views_in_another_order(gpu, op, monkeypatch):
+    """Of these, results are in C order, whatever x is."""
+    from fastmat.cuda.arrays import Library, library_of
+
+    x = np.asfortranarray(np.arange(30, dtype="f4").reshape(5, 6))
+    given = gpu.array(x)
+    library = type(library_of(given))
+    monkeypatch.setattr(library, "permuted", Library.permuted)
+    if op == "take_submatrix":
+        found, want = fm.take_submatrix(given, slice(1, 4), [0, 3]), x[1:4][:, [0, 3]]
+    else:
+        found, want = fm.masked_fill(given, gpu.array(x > 7), 0), np.where(x > 7, 0, x)
+    np.testing.assert_array_equal(gpu.numpy(found), want)

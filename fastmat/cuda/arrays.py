@@ -122,6 +122,10 @@ class Library:
         """A copy of a contiguous NumPy array, in the order of the caller's stream; its pointer."""
         raise NotImplementedError
 
+    def permuted(self, array: Any, axes: Sequence[int]) -> Any:
+        """The same memory with its axes in another order; None where the library would copy."""
+        return None
+
 
 class CuPy(Library):
     name = "cupy"
@@ -138,8 +142,7 @@ class CuPy(Library):
         if x.flags.c_contiguous:
             strides = c_strides(shape)
         else:
-            size = x.itemsize
-            strides = tuple(s // size for s in x.strides)
+            strides = _in_items(x.strides, x.itemsize, name)
         data = x.data
         return View(data.ptr, shape, strides, _name_of(x.dtype, name), data.device_id, self, x)
 
@@ -164,6 +167,9 @@ class CuPy(Library):
             array = self._cupy.asarray(x)
         return array, array.data.ptr
 
+    def permuted(self, array: Any, axes: Sequence[int]) -> Any:
+        return array.transpose(tuple(axes))
+
 
 class PyTorch(Library):
     name = "torch"
@@ -183,10 +189,12 @@ class PyTorch(Library):
             raise TypeError(
                 f"{name} requires gradients, which fastmat does not record; pass {name}.detach()"
             )
-        if x.is_neg() or x.is_conj():
+        lazy = x.is_neg() or x.is_conj()
+        if lazy:  # a copy, to which no result can be written
             x = x.resolve_conj().resolve_neg()
         dtype = self._names.get(x.dtype) or _known(str(x.dtype).removeprefix("torch."), name)
-        return View(x.data_ptr(), tuple(x.shape), x.stride(), dtype, x.get_device(), self, x)
+        device = x.get_device()
+        return View(x.data_ptr(), tuple(x.shape), x.stride(), dtype, device, self, x, lazy)
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
         where = self._devices.get(device)
@@ -207,6 +215,9 @@ class PyTorch(Library):
     def put(self, x: np.ndarray[Any, Any], device: int) -> tuple[Any, int]:
         array = self._torch.tensor(x, device=self._torch.device("cuda", device))
         return array, array.data_ptr()
+
+    def permuted(self, array: Any, axes: Sequence[int]) -> Any:
+        return array.permute(tuple(axes))
 
 
 class Jax(Library):
@@ -266,7 +277,7 @@ class NumbaCuda(Library):
             raise TypeError(f"{name} has the byte order of another machine ({dtype.str})")
         shape = tuple(interface["shape"])
         strides = interface.get("strides")
-        items = c_strides(shape) if strides is None else tuple(s // dtype.itemsize for s in strides)
+        items = c_strides(shape) if strides is None else _in_items(strides, dtype.itemsize, name)
         pointer, readonly = interface["data"]
         device = _device_of(pointer) if pointer else 0
         return View(pointer or 0, shape, items, _known(dtype.name, name), device, self, x, readonly)
@@ -293,6 +304,16 @@ class NumbaCuda(Library):
         with cuda.gpus[device]:
             array = cuda.to_device(x)
         return array, array.__cuda_array_interface__["data"][0] or 0
+
+
+def _in_items(strides: Sequence[int], itemsize: int, name: str) -> tuple[int, ...]:
+    """Strides in items, of strides in bytes."""
+    if any([s % itemsize for s in strides]):
+        raise TypeError(
+            f"{name} has strides of {tuple(strides)} bytes; they must be multiples of its "
+            f"itemsize, {itemsize}"
+        )
+    return tuple([s // itemsize for s in strides])
 
 
 def _device_of(pointer: int) -> int:
@@ -365,7 +386,17 @@ def view(x: Any, name: str) -> View:
             f"{name} is not on a GPU ({type(x).__name__}), but another argument is; "
             "all arrays must be on one device"
         )
-    return library_of(x).view(x, name)
+    found = library_of(x).view(x, name)
+    return _aligned(found) if found.pointer % ITEMSIZE[found.dtype] else found
+
+
+def _aligned(x: View) -> View:
+    """A copy where items are at multiples of their size, as GPUs access them."""
+    from fastmat.cuda.copy import copy
+
+    made = empty(x.shape, x.dtype, x)[1]
+    copy(x, made)
+    return made._replace(readonly=True)  # what is written there would be lost
 
 
 def same_device(**views: View | None) -> int:
@@ -437,4 +468,7 @@ def target(out: Any, shape: Sequence[int], dtype: str, like: View) -> tuple[Any,
     """`out`, checked, or a new array: what to return, and where to write."""
     if out is None:
         return empty(shape, dtype, like)
-    return out, writable(out, tuple(shape), dtype)
+    found = writable(out, tuple(shape), dtype)
+    if found.device != like.device:
+        same_device(x=like, out=found)
+    return out, found

@@ -180,7 +180,7 @@ def _compiler() -> tuple[str, ...]:
 def _keep(path: Path, code: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}")
+        part = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
         part.write_text(code, encoding="ascii")
         part.replace(path)
     except OSError:

@@ -14,7 +14,7 @@ from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.launch_norms import FEW_ROWS, LONG_ROW, Rows, rows_for
-from fastmat.cuda.row_sums import row_sum, row_sums
+from fastmat.cuda.row_sums import ALL, row_sum, row_sums
 
 # Where weight and bias of a number are found.
 BY_COLUMN = 0  # at its place in the row
@@ -135,7 +135,7 @@ def _norm(variant: Variant, rows: Rows) -> RowsKernel:
                     first = plain[0]
                     cuda.syncthreads()
                 else:
-                    first = cuda.shfl_sync(0xFFFFFFFF, first, t & 31 & ~(T - 1))
+                    first = cuda.shfl_sync(ALL, first, t & 31 & ~(T - 1))
             elif inside:
                 first = widen(x[start])
             s = zero
@@ -146,11 +146,16 @@ def _norm(variant: Variant, rows: Rows) -> RowsKernel:
                         s += v[k * V + i] - first
             # Of numbers that are all equal the mean is exact. It is held in two parts.
             center = first + sum_one(s, words) * share
-            if kept and center != center:  # infinities, perhaps of one sign
-                s = zero
-                for m in range(N):
-                    s += v[m]
-                center = sum_one(s, plain) * share
+            if kept:
+                # Infinities, perhaps of one sign. A warp may have several rows, and shuffles whole.
+                bad = center != center
+                if cuda.any_sync(ALL, bad):
+                    s = zero
+                    for m in range(N):
+                        s += v[m]
+                    s = sum_one(s, plain) * share
+                    if bad:
+                        center = s
             s = zero
             squares = zero
             for k in range(K):

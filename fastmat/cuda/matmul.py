@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 from fastmat.core.precision import current_precision
@@ -157,10 +158,12 @@ def _plan_for(
     computed: bool,
 ) -> Plan:
     c = views[2]
-    mask = program.mask
+    mask, fill = program.mask, program.fill
+    if fill != fill and isinstance(fill, float):
+        fill = math.nan  # which equals itself as a key
     return _plan(
         tuple([(x.shape, x.strides, x.pointer % ALIGNMENT) for x in views]),
-        c.dtype, ring, *reads, finish, mask and mask[1:], program.fill, computed,
+        c.dtype, ring, *reads, finish, mask and mask[1:], (fill, str(fill)), computed,
         driver.current.multiprocessors(c.device),
     )  # fmt: skip
 
@@ -185,7 +188,7 @@ def _plan(
     b_read: Reading,
     finish: Finish,
     band: tuple[int, ...] | None,
-    fill: Any,
+    fill: tuple[Any, str],  # a number, and its text: 0 and -0.0 are equal
     computed: bool,
     multiprocessors: int,
 ) -> Plan:
@@ -199,7 +202,7 @@ def _plan(
     launches: list[Launch] = []
     scratch = 0
     for run in runs(views, sizes):
-        job = Job(run, *shape, dtype, ring, a_read, b_read, finish, band or (0, 0, 0, 0), fill)
+        job = Job(run, *shape, dtype, ring, a_read, b_read, finish, band or (0, 0, 0, 0), fill[0])
         if computed:
             launches.append(job.combined(1, scratch))
             scratch += job.items * job.m * job.n

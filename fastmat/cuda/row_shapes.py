@@ -67,6 +67,8 @@ def grouped(
     """
     kept = _merged([i for i in range(len(shape)) if i not in axes], shape, strides, True)
     reduced = _merged(list(axes), shape, strides, not in_order)
+    if any(n == 0 for n, _ in reduced):  # whatever the others are
+        reduced = [(0, [0] * len(strides))]
     if len(kept) > KEPT or len(reduced) > 1:
         return None
     missing = KEPT - len(kept)

@@ -9,7 +9,7 @@ from typing import Any
 from numba import cuda
 
 WARP = 32
-_ALL = 0xFFFFFFFF
+ALL = 0xFFFFFFFF
 
 
 @functools.cache
@@ -26,7 +26,7 @@ def row_sum(number: Any, threads: int) -> Callable[..., Any]:
     def lanes(x, width):
         distance = width >> 1
         while distance > 0:
-            x += cuda.shfl_xor_sync(_ALL, x, distance)
+            x += cuda.shfl_xor_sync(ALL, x, distance)
             distance >>= 1
         return x
 
@@ -54,8 +54,8 @@ def row_sums(number: Any, threads: int) -> Callable[..., Any]:
     def lanes(x, y, width):
         distance = width >> 1
         while distance > 0:
-            x += cuda.shfl_xor_sync(_ALL, x, distance)
-            y += cuda.shfl_xor_sync(_ALL, y, distance)
+            x += cuda.shfl_xor_sync(ALL, x, distance)
+            y += cuda.shfl_xor_sync(ALL, y, distance)
             distance >>= 1
         return x, y
 

@@ -49,7 +49,9 @@ def tile_grid(
     `parts` of the sums, if they are split, stand where the bands are otherwise.
     """
     down, across = -(-m // tile.rows), -(-n // tile.cols)
-    band = (down - 1).bit_length() if parts else min(3, (down - 1).bit_length())
+    band = (down - 1).bit_length()
+    if not parts:
+        band = min(band, max(3, band - 15))  # the grid's second axis takes 2**16 - 1 bands
     return ((1 << band) * across, parts or -(-down // (1 << band)), items), band
 
 

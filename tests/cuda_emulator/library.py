@@ -35,3 +35,6 @@ class EmulatedLibrary(Library):
     def put(self, x: np.ndarray, device: int) -> tuple[Any, int]:
         array = EmulatedArray.from_numpy(x, device=device)
         return array, array.pointer
+
+    def permuted(self, array: EmulatedArray, axes: Any) -> EmulatedArray:
+        return array.transpose(tuple(axes))

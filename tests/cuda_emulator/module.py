@@ -89,13 +89,13 @@ class _Traps:
             name = self._names[key] = f"emu_trap_{len(self.rows)}"
             order = operation.order
             order = tuple(range(len(arguments))) if order is None else order
-            barrier = operation.row[0] == operations.BARRIER
+            sited = operation.row[0] in operations.SITED
             self.definitions.append(
                 machine.trap(
-                    name, len(self.rows), returned, arguments, fields(returned), order, barrier
+                    name, len(self.rows), returned, arguments, fields(returned), order, sited
                 )
             )
-            parameters = ", ".join([*arguments, "i64"] if barrier else arguments)
+            parameters = ", ".join([*arguments, "i64"] if sited else arguments)
             convergent = "convergent " if operation.convergent else ""
             self.declarations.append(
                 f"declare {returned} @{name}({parameters}) {convergent}nounwind {effects}"
@@ -178,7 +178,7 @@ def _replace_assembly(text: str, traps: _Traps) -> str:
         )
         name = defined.get((code, returned, *kinds))
         if name is None and (operation := operations.of_assembly(code, constraints)):
-            if operation.row[0] == operations.BARRIER:
+            if operation.row[0] in operations.SITED:
                 arguments.append(f"i64 {i}")
             name = traps.name(operation, returned, kinds, effects)
         if name is None:
@@ -221,7 +221,7 @@ def _replace_intrinsics(text: str, traps: _Traps) -> str:
             operation = operations.of_intrinsic(name, arguments)
             if operation is None:
                 raise UnknownInstruction(f"{name} is not known to the emulator")
-            if operation.row[0] == operations.BARRIER:
+            if operation.row[0] in operations.SITED:
                 arguments.append(f"i64 {i}")
             trap = traps.name(operation, returned, kinds)
             lines[i] = f"{line[:at]}call {returned} @{trap}({', '.join(arguments)})"

@@ -36,6 +36,10 @@ MMA_TYPES = {"f16": 0, "bf16": 1, "tf32": 2, "f64": 3}
 REDUCTIONS = ("add", "min", "max", "and", "or", "xor")
 
 
+# All lanes, or threads, that wait for each other have to be at the same place in the code.
+SITED = frozenset((BARRIER, SHUFFLE, VOTE, MATCH, REDUX))
+
+
 class Operation(NamedTuple):
     """A kind with its parameters, and which arguments it takes, in which order."""
 

@@ -84,8 +84,10 @@ def _begin(fibers, code, n):
 
 
 @within
-def _complete(fibers, first, lanes, number, mask, kind):
+def _complete(fibers, first, lanes, number, mask, row, site):
     """Whether all lanes have come for an operation."""
+    kind = get(row, 0)
+    sited = kind == op.SHUFFLE or kind == op.VOTE or kind == op.MATCH or kind == op.REDUX
     for lane in range(32):
         if warp.has(lanes, lane):
             f = first + lane
@@ -93,6 +95,7 @@ def _complete(fibers, first, lanes, number, mask, kind):
                 get(fibers.doing, f) != IN_WARP
                 or get(mail_of(fibers, f), OPERATION) != number
                 or mask_of(fibers, f, kind) != mask
+                or (sited and get(mail_of(fibers, f), SITE) != site)
             ):
                 return False
     return True
@@ -113,9 +116,8 @@ def _gather(fibers, code, first, ready_count):
             end(fibers, NOT_IN_MASK, f)
             return -1
         lanes = mask & alive
-        if not _complete(
-            fibers, first, lanes, get(mail_of(fibers, f), OPERATION), mask, get(row, 0)
-        ):
+        mail = mail_of(fibers, f)
+        if not _complete(fibers, first, lanes, get(mail, OPERATION), mask, row, get(mail, SITE)):
             continue
         if together(fibers, code, first, lanes, row) != DONE:
             return -1

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastmat.cuda import gram as kernels
-from fastmat.cuda.arrays import stream_of, view, writable
+from fastmat.cuda.arrays import same_device, stream_of, view, writable
+from fastmat.cuda.stacks import MOST_ITEMS
 from fastmat.ops.on_gpu.matrices import Matrix, copied, new, times, times_adjoint
 
 BLOCK = 1024  # columns of a product that reaches the diagonal
@@ -23,9 +24,10 @@ def gram(a: Any, /, out: Any = None) -> Any:
         raise ValueError(f"a has shape {x.shape}; gram wants 2 or more dimensions")
     n = x.shape[-1]
     shape = (*x.shape[:-2], n, n)
-    target = None if out is None else Matrix(writable(out, shape, x.view.dtype), out)
-    if target is None:
+    if out is None:
         return gram_of(x, None).array
+    target = Matrix(writable(out, shape, x.view.dtype), out)
+    same_device(a=x.view, out=target.view)
     found = gram_of(x, target if target.view.contiguous and _apart(x, target) else None)
     if found is not target:
         for item, place in zip(found.items(), target.items(), strict=True):
@@ -69,9 +71,12 @@ def gram_of(x: Matrix, result: Matrix | None) -> Matrix:
         times(left.columns(start, stop).T, x.columns(0, stop), part)
     if x.is_complex or n > BLOCK:
         where, count = result.view, math.prod(x.shape[:-2])
-        grid = (-(-n * n // kernels.THREADS), count)
+        blocks = -(-n * n // kernels.THREADS)
         kernel = kernels.mirror(_BITS.get(where.dtype, where.dtype))
-        kernel(grid, (where.pointer, n, n, 1, n * n), stream_of(where), where.device)
+        for first in range(0, count, MOST_ITEMS):
+            pointer = where.pointer + first * n * n * where.itemsize
+            grid = blocks, min(count - first, MOST_ITEMS)
+            kernel(grid, (pointer, n, n, 1, n * n), stream_of(where), where.device)
     return result
 
 

@@ -127,9 +127,10 @@ def _target(x: View, shape: tuple[int, ...], out: Any) -> tuple[Any, View]:
     if x.shape != shape or x.contiguous or not x.transposed(axes).contiguous:
         return empty(shape, x.dtype, x)
     made, target = empty(shape[::-1], x.dtype, x)
-    order = tuple(axes)
-    turned = made.permute(order) if hasattr(made, "permute") else made.transpose(order)
-    return turned, target.transposed(order)._replace(owner=turned)
+    turned = x.library.permuted(made, axes)
+    if turned is None:
+        return empty(shape, x.dtype, x)
+    return turned, target.transposed(axes)._replace(owner=turned)
 
 
 def _summed(

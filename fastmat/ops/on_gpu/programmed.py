@@ -54,7 +54,8 @@ def programmed(
     program = Program(kept, value, epilogue, tuple(extras))
     read = [a, b, *extras, *(() if kept is None or kept.blocks is None else (kept.blocks,))]
     for position, x in enumerate(read[2:]):
-        same_device(x1=a, **{f"epilogue_args[{position}]" if x in extras else "mask": x})
+        name = f"epilogue_args[{position}]" if position < len(extras) else "mask"
+        same_device(x1=a, **{name: x})
     users = [repr(ring)] if isinstance(ring, Semiring) else []
     if epilogue is not None and not isinstance(epilogue, str):
         users.append(repr(getattr(epilogue, "__name__", epilogue)))

@@ -210,8 +210,9 @@ def _empty_like(x: View, shape: tuple[int, ...]) -> tuple[Any, View]:
     if abs(x.strides[-2]) >= abs(x.strides[-1]):
         return empty(shape, x.dtype, x)
     made, target = empty((*shape[:-2], shape[-1], shape[-2]), x.dtype, x)
-    turned = made.mT if hasattr(made, "mT") else made.swapaxes(-1, -2)
-    return turned, _turned(target)
+    n = x.ndim
+    turned = x.library.permuted(made, (*range(n - 2), n - 1, n - 2))
+    return empty(shape, x.dtype, x) if turned is None else (turned, _turned(target))
 
 
 def _turned(x: View) -> View:
