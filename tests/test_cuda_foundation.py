@@ -308,6 +308,25 @@ def test_out(gpu):
         target(given, (2, 3), "float32", x._replace(device=x.device + 1))
 
 
+def test_arrays_that_are_still_being_made_are_awaited(monkeypatch):
+    """The ``stream`` of version 3 of the interface: 1 is the default one, where ours work goes."""
+    from fastmat.cuda import arrays, driver
+
+    waited = []
+    monkeypatch.setattr(arrays, "_device_of", lambda pointer: 3)
+    monkeypatch.setattr(driver.Driver, "wait", lambda self, *where: waited.append(where))
+    for stream in (None, 1, 7):
+
+        class Made:
+            __cuda_array_interface__ = OnGPU.__cuda_array_interface__ | {
+                "data": (256, False),
+                "stream": stream,
+            }
+
+        assert arrays.view(Made(), "x").device == 3
+    assert waited == [(7, 3)]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_streams(library):

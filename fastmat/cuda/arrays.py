@@ -12,6 +12,7 @@ import numpy as np
 
 from fastmat.core.devices import on_gpu
 from fastmat.core.dtypes import SUPPORTED
+from fastmat.cuda import driver
 from fastmat.cuda.driver import AWAITED
 
 
@@ -280,6 +281,9 @@ class NumbaCuda(Library):
         items = c_strides(shape) if strides is None else _in_items(strides, dtype.itemsize, name)
         pointer, readonly = interface["data"]
         device = _device_of(pointer) if pointer else 0
+        # The stream on which the array is being made; 1 is the default one, as ours is.
+        if interface.get("stream") not in (None, 1):
+            driver.current.wait(interface["stream"], device)
         return View(pointer or 0, shape, items, _known(dtype.name, name), device, self, x, readonly)
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
@@ -319,11 +323,9 @@ def _in_items(strides: Sequence[int], itemsize: int, name: str) -> tuple[int, ..
 def _device_of(pointer: int) -> int:
     from cuda.bindings import driver as api
 
-    from fastmat.cuda.driver import checked, current
-
-    current.context(0)
+    driver.current.context(0)
     attribute = api.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-    return int(checked(api.cuPointerGetAttribute(attribute, pointer)))
+    return int(driver.checked(api.cuPointerGetAttribute(attribute, pointer)))
 
 
 _dtype_names: dict[Any, str] = {np.dtype(n): n for n in SUPPORTED if n != "bfloat16"}

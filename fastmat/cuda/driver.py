@@ -167,6 +167,11 @@ class Driver:
         with self._current(device):
             checked(api.cuMemcpyHtoDAsync(pointer, host.ctypes.data, host.nbytes, max(stream, 0)))
 
+    def wait(self, stream: int, device: int) -> None:
+        """Return when the work on a stream is done."""
+        with self._current(device):
+            checked(api.cuStreamSynchronize(stream))
+
     @contextlib.contextmanager
     def _current(self, device: int) -> Iterator[None]:
         checked(api.cuCtxPushCurrent(self.context(device)))

@@ -160,9 +160,10 @@ def reduced(
         copies = gathered(axes, (x,) if mask is None else (x, mask), narrow, in_order)
         x, *rest = copies.inputs
         mask = rest[0] if rest else None
-        reduce(
+        served = reduce(
             *how, copies.axes, x, mask, copies.output, stream, parameters, missing, in_order
-        )  # fmt: skip
+        )
+        assert served, copies
         copies.deliver(stream)
     if complain and int(flags[0]):
         raise ValueError(complain)

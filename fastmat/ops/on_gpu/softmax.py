@@ -100,7 +100,8 @@ def _run(
         x = next(given)
         y = None if y is None else next(given)
         mask = None if mask is None else next(given)
-        launch(*how, copies.axes, x, y, mask, copies.output, stream)
+        served = launch(*how, copies.axes, x, y, mask, copies.output, stream)
+        assert served, copies
         copies.deliver(stream)
     if written is not target:
         copy.copy(written, target, stream)
@@ -155,7 +156,8 @@ def logsumexp_vjp(
         copies = gathered(axes, inputs, written)
         first, second, third, *rest = copies.inputs
         fourth = rest[0] if rest else None
-        launch_it(copies.axes, first, second, third, fourth, copies.output, stream)
+        served = launch_it(copies.axes, first, second, third, fourth, copies.output, stream)
+        assert served, copies
         copies.deliver(stream)
     if written is not target:
         copy.copy(written, target, stream)
