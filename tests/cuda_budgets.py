@@ -251,4 +251,25 @@ FULL = {
         64,
         ("LDG.E.128", "STG.E.128"),
     ),
+    **{
+        f"masked_{op}_vjp float32": Budget(
+            launched(
+                lambda array, op=op: getattr(fm, f"masked_{op}_vjp")(
+                    array(64), array((64, 1024)), array((64, 1024), "?"), -1
+                )
+            ),
+            64,
+            THROUGH if op == "std" else THROUGH[1:],  # the mean does not depend on the numbers
+        )
+        for op in ("mean", "std")
+    },
+    "masked_max_vjp float32": Budget(
+        launched(
+            lambda array: fm.masked_max_vjp(
+                array(64), array((64, 1024)), array((64, 1024), "?"), array(64), -1
+            )
+        ),
+        64,
+        THROUGH,
+    ),
 }

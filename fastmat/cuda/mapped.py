@@ -10,11 +10,8 @@ from numba import cuda, types
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics_states import keep, kept
 from fastmat.cuda.kernel import Kernel
-from fastmat.cuda.row_shapes import (
-    NO_MASK,
-    Shape,
-)
-from fastmat.cuda.rows import locator, mask_loader, offsets, reducer, row_loader, row_storer
+from fastmat.cuda.row_shapes import LIMITS, NO_MASK, Limits, Shape
+from fastmat.cuda.rows import locator, mask_loader, offsets, reader, reducer, row_loader, row_storer
 
 
 class Program(NamedTuple):
@@ -22,6 +19,11 @@ class Program(NamedTuple):
 
     `a` and `b` are local arrays of the numbers of a thread, of one or two arrays in memory. What
     is masked, or beyond the end of a row, is in them as `fills` says.
+
+    With `of_groups` there is a mask, and in place of `b` two arrays of one number for each group.
+    Then `summary` takes (a, here, given), where `here` says what is valid, and `prepare_anew`
+    (state, given), where `given` is these two numbers and the parameter of the launch; `prepare`
+    is None.
     """
 
     name: str
@@ -36,10 +38,14 @@ class Program(NamedTuple):
     apply: Callable[[Any, Any, Any], Any]  # (a[k], b[k], prepared) -> number
     prepare_anew: Callable[[Any], Any]  # (state) -> what `apply_anew` takes
     apply_anew: Callable[[Any, Any, Any], Any]  # the same where a and b were not changed
+    of_groups: bool = False
+    reads: bool = True  # the numbers of a, which are else what fills it
+    limits: Limits = LIMITS
 
 
-# How many groups, numbers of a group; lengths of groups; strides of a, b, mask, out.
-ARGUMENTS = ("int32", "int64", "int32", "int32", *("int64",) * 16)
+# How many groups, numbers of a group; lengths of groups; strides of a, b or the first number of
+# groups, the second one, mask, out.
+ARGUMENTS = ("int32", "int64", "int32", "int32", *("int64",) * 19)
 
 
 def _access(shape, program, dtypes, how):
@@ -50,12 +56,17 @@ def _access(shape, program, dtypes, how):
     )
     fill_a, fill_b = (program.number(x) for x in program.fills)
     read_mask = mask_loader(how, width, run, runs)
-    write = row_storer(dtypes[2], width, run, runs)
-    two, masked, instead = dtypes[1] is not None, how != NO_MASK, program.number(program.masked)
+    write = row_storer(dtypes[3], width, run, runs)
+    two, one = dtypes[1] is not None and not program.of_groups, program.reads
+    masked, instead = how != NO_MASK, program.number(program.masked)
 
     @cuda.jit(device=True, forceinline=True)
     def read(a, b, here, x, y, mask, starts, steps, first, n, thread):
-        read_a(a, x, starts[0] + first * steps[0], steps[0], n, thread, fill_a)
+        if one:
+            read_a(a, x, starts[0] + first * steps[0], steps[0], n, thread, fill_a)
+        else:
+            for k in range(held):
+                a[k] = fill_a
         if two:
             read_b(b, y, starts[1] + first * steps[1], steps[1], n, thread, fill_b)
         if masked:
@@ -77,25 +88,72 @@ def _access(shape, program, dtypes, how):
     return read, store
 
 
+def _steps(shape, program, dtypes):
+    """Device functions that read what is given of a group, and its parts that depend on that."""
+    number, summary = program.number, program.summary(shape.held)
+    prepare, prepare_anew = program.prepare, program.prepare_anew
+    first, second = (reader(d or dtypes[0], number) for d in dtypes[1:3])
+    of_groups, two = program.of_groups, dtypes[2] is not None
+
+    @cuda.jit(device=True, forceinline=True)
+    def given(y, z, y_at, z_at, parameter):
+        if of_groups:
+            return first(y[y_at]), second(z[z_at]) if two else parameter, parameter
+        return parameter, parameter, parameter
+
+    if of_groups:
+
+        @cuda.jit(device=True, forceinline=True)
+        def summarize(a, b, here, given):
+            return summary(a, here, given)
+
+        @cuda.jit(device=True, forceinline=True)
+        def anew(state, given):
+            return prepare_anew(state, given)
+
+        @cuda.jit(device=True, forceinline=True)
+        def at_once(own, state, given):
+            return prepare_anew(state, given)
+
+    else:
+
+        @cuda.jit(device=True, forceinline=True)
+        def summarize(a, b, here, given):
+            return summary(a, b)
+
+        @cuda.jit(device=True, forceinline=True)
+        def anew(state, given):
+            return prepare_anew(state)
+
+        @cuda.jit(device=True, forceinline=True)
+        def at_once(own, state, given):
+            return prepare(own, state)
+
+    return given, summarize, at_once, anew
+
+
 def held_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> Kernel:
     """One that reads each group once; for groups of at most ``shape.step`` numbers.
 
-    `dtypes` are those of a, b (None if there is only one array) and the result; `how` is that of
-    `mask_loader`.
+    `dtypes` are those of a, b or the first number of groups, the second one (None for what there
+    is not) and the result; `how` is that of `mask_loader`.
     """
     number, held = program.number, shape.held
     locate, offset = locator(shape), offsets(axes)
     reduce, size = reducer(shape, program.combine, program.numbers)
     read, store = _access(shape, program, dtypes, how)
-    summary, prepare, apply = program.summary(held), program.prepare, program.apply
+    given, summarize, prepare, _ = _steps(shape, program, dtypes)
+    apply = program.apply
 
     def held_rows(
         x,  # in (count, n)
-        y,  # in (count, n)
+        y,  # in (count, n) or (count,)
+        z,  # in (count,)
         mask,  # in (count, n)
         out,  # out (count, n)
         count, n, length1, length2,
-        x0, x1, x2, x3, y0, y1, y2, y3, m0, m1, m2, m3, o0, o1, o2, o3,
+        x0, x1, x2, x3, y0, y1, y2, y3, z0, z1, z2, m0, m1, m2, m3, o0, o1, o2, o3,
+        parameter,
     ):  # fmt: skip
         words = cuda.shared.array(size, types.uint64)
         a = cuda.local.array(held, number)
@@ -112,9 +170,11 @@ def held_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> 
             offset(group, length1, length2, o0, o1, o2),
         )
         steps = (x3, y3, m3, o3)
+        z_at = offset(group, length1, length2, z0, z1, z2)
+        known = given(y, z, starts[1], z_at, parameter)
         read(a, b, here, x, y, mask, starts, steps, 0, length, thread)
-        own = summary(a, b)
-        found = prepare(own, reduce(own, words))
+        own = summarize(a, b, here, known)
+        found = prepare(own, reduce(own, words), known)
         for k in range(held):
             a[k] = apply(a[k], b[k], found)
         store(a, here, out, starts, steps, 0, length, thread)
@@ -128,16 +188,18 @@ def long_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> 
     locate, offset = locator(shape), offsets(axes)
     reduce, size = reducer(shape, program.combine, program.numbers)
     read, store = _access(shape, program, dtypes, how)
-    identity, combine, summary = program.identity, program.combine, program.summary(held)
-    prepare, apply = program.prepare_anew, program.apply_anew
+    given, summarize, _, prepare = _steps(shape, program, dtypes)
+    identity, combine, apply = program.identity, program.combine, program.apply_anew
 
     def long_rows(
         x,  # in (count, n)
-        y,  # in (count, n)
+        y,  # in (count, n) or (count,)
+        z,  # in (count,)
         mask,  # in (count, n)
         out,  # out (count, n)
         count, n, length1, length2,
-        x0, x1, x2, x3, y0, y1, y2, y3, m0, m1, m2, m3, o0, o1, o2, o3,
+        x0, x1, x2, x3, y0, y1, y2, y3, z0, z1, z2, m0, m1, m2, m3, o0, o1, o2, o3,
+        parameter,
     ):  # fmt: skip
         words = cuda.shared.array(size, types.uint64)
         a = cuda.local.array(held, number)
@@ -153,14 +215,16 @@ def long_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> 
             offset(group, length1, length2, o0, o1, o2),
         )
         steps = (x3, y3, m3, o3)
+        z_at = offset(group, length1, length2, z0, z1, z2)
+        known = given(y, z, starts[1], z_at, parameter)
         state = identity()
         first = types.int64(0)
         while first < n:
             rest = types.int32(min(n - first, types.int64(step)))
             read(a, b, here, x, y, mask, starts, steps, first, rest, thread)
-            state = combine(state, summary(a, b))
+            state = combine(state, summarize(a, b, here, known))
             first += step
-        found = prepare(reduce(state, words))
+        found = prepare(reduce(state, words), known)
         first = types.int64(0)
         while first < n:
             rest = types.int32(min(n - first, types.int64(step)))
@@ -179,17 +243,20 @@ def first_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) ->
     locate, offset = locator(shape), offsets(axes)
     reduce, size = reducer(shape, program.combine, program.numbers)
     read, _ = _access(shape, program, dtypes, how)
-    identity, combine, summary = program.identity, program.combine, program.summary(held)
+    given, summarize, _, _ = _steps(shape, program, dtypes)
+    identity, combine = program.identity, program.combine
 
     def first_pass(
         states,  # out (count, splits, numbers)
         length,  # of a part
         x,  # in (count, n)
-        y,  # in (count, n)
+        y,  # in (count, n) or (count,)
+        z,  # in (count,)
         mask,  # in (count, n)
         out,  # not used
         count, n, length1, length2,
-        x0, x1, x2, x3, y0, y1, y2, y3, m0, m1, m2, m3, o0, o1, o2, o3,
+        x0, x1, x2, x3, y0, y1, y2, y3, z0, z1, z2, m0, m1, m2, m3, o0, o1, o2, o3,
+        parameter,
     ):  # fmt: skip
         words = cuda.shared.array(size, types.uint64)
         a = cuda.local.array(held, number)
@@ -209,11 +276,13 @@ def first_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) ->
             types.int64(0),
         )
         steps = (x3, y3, m3, o3)
+        z_at = offset(group, length1, length2, z0, z1, z2)
+        known = given(y, z, starts[1], z_at, parameter)
         state = identity()
         while first < end:
             rest = types.int32(min(end - first, types.int64(step)))
             read(a, b, here, x, y, mask, starts, steps, first, rest, thread)
-            state = combine(state, summary(a, b))
+            state = combine(state, summarize(a, b, here, known))
             first += step
         state = reduce(state, words)
         if live and thread == 0:
@@ -228,18 +297,20 @@ def second_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -
     locate, offset = locator(shape), offsets(axes)
     reduce, size = reducer(shape, program.combine, program.numbers)
     read, store = _access(shape, program, dtypes, how)
-    identity, combine = program.identity, program.combine
-    prepare, apply = program.prepare_anew, program.apply_anew
+    given, _, _, prepare = _steps(shape, program, dtypes)
+    identity, combine, apply = program.identity, program.combine, program.apply_anew
 
     def second_pass(
         states,  # in (count, splits, numbers)
         length,  # of a part
         x,  # in (count, n)
-        y,  # in (count, n)
+        y,  # in (count, n) or (count,)
+        z,  # in (count,)
         mask,  # in (count, n)
         out,  # out (count, n)
         count, n, length1, length2,
-        x0, x1, x2, x3, y0, y1, y2, y3, m0, m1, m2, m3, o0, o1, o2, o3,
+        x0, x1, x2, x3, y0, y1, y2, y3, z0, z1, z2, m0, m1, m2, m3, o0, o1, o2, o3,
+        parameter,
     ):  # fmt: skip
         words = cuda.shared.array(size, types.uint64)
         a = cuda.local.array(held, number)
@@ -258,13 +329,15 @@ def second_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -
             offset(group, length1, length2, o0, o1, o2),
         )
         steps = (x3, y3, m3, o3)
+        z_at = offset(group, length1, length2, z0, z1, z2)
+        known = given(y, z, starts[1], z_at, parameter)
         state = identity()
         at = thread
         while at < splits:
             other = kept(states, types.int64(group) * splits + at, state)
             state = combine(state, other)
             at += width
-        found = prepare(reduce(state, words))
+        found = prepare(reduce(state, words), known)
         while first < end:
             rest = types.int32(min(end - first, types.int64(step)))
             read(a, b, here, x, y, mask, starts, steps, first, rest, thread)
@@ -278,7 +351,8 @@ def second_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -
 
 def _kernel(function, before, program, dtypes, shape, how, axes):
     pointers = tuple(element(d or dtypes[0]).pointer for d in dtypes)
-    arguments = (*before, *pointers[:2], "uint8*", pointers[2], *ARGUMENTS)
+    number = program.number.name
+    arguments = (*before, *pointers[:3], "uint8*", pointers[3], *ARGUMENTS, number)
     name = f"{program.name} {program.number} {dtypes} {shape} {how} {axes}"
     blocks = shape.blocks if program.number.bitwidth == 32 else 1
     return Kernel(function, arguments, name=name, threads=shape.threads, blocks=blocks)

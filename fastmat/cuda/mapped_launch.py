@@ -46,23 +46,32 @@ def launch(
     mask: View | None,
     out: View,
     stream: int,
+    z: View | None = None,
+    parameter: float = 0.0,
 ) -> bool:
-    """Run the program ``make(*how)`` over groups of arrays; False if `grouped` cannot take them."""
-    if mask is None:
-        views = (x, out) if y is None else (x, y, out)
-    else:
-        views = (x, mask, out) if y is None else (x, y, mask, out)
+    """Run the program ``make(*how)`` over groups of arrays; False if `grouped` cannot take them.
+
+    `y` and `z` of a program with `of_groups` have length 1 along the axes of a group.
+    """
+    views = [x]
+    for view in (y, z, mask, out):
+        if view is not None:
+            views.append(view)
     plan = _plan(
         make, how, axes,
         tuple([v.shape for v in views]),
         tuple([v.strides for v in views]),
         tuple([v.pointer % ALIGNMENT for v in views]),
-        (x.dtype, None if y is None else y.dtype, out.dtype), mask is not None,
+        (x.dtype, None if y is None else y.dtype, None if z is None else z.dtype, out.dtype),
+        mask is not None,
         driver.current.multiprocessors(x.device),
     )  # fmt: skip
     if plan is None:
         return False
-    arguments = (x.pointer, (y or x).pointer, (mask or x).pointer, out.pointer, *plan.numbers)
+    arguments = (
+        x.pointer, (y or x).pointer, (z or x).pointer, (mask or x).pointer, out.pointer,
+        *plan.numbers, parameter,
+    )  # fmt: skip
     if plan.states:
         _, states = empty((2 * plan.states,), "float32", x)
         arguments = (states.pointer, plan.part, *arguments)
@@ -80,22 +89,27 @@ def _plan(make, how, axes, shapes, strides, alignments, dtypes, masked, multipro
         return None
     if groups.count > GROUPS:
         raise ValueError(f"there are {groups.count} groups; on GPUs there may be {GROUPS}")
-    steps = list(groups.strides)
-    first, last = steps[0], steps[-1]
-    second = steps[1] if dtypes[1] is not None else _NOWHERE
-    mask = steps[-2] if masked else _NOWHERE
-    sizes = [ITEMSIZE[d] for d in dtypes if d is not None]
-    whole = [s for s in (first, second, last) if s is not _NOWHERE]
-    where = [alignments[0], *alignments[1 : len(sizes) - 1], alignments[-1]]
     program = make(*how)
-    arguments = {"itemsize": program.number.bitwidth // 8, "arrays": len(sizes) - 1}
+    steps = iter(groups.strides)
+    first, second, third, mask, last = (
+        next(steps) if there else _NOWHERE
+        for there in (True, dtypes[1] is not None, dtypes[2] is not None, masked, True)
+    )
+    # Which arrays have a number for each of a.
+    whole = [0, -1] if dtypes[1] is None or program.of_groups else [0, 1, -1]
+    sizes = [ITEMSIZE[dtypes[k]] for k in whole]
+    where = [alignments[k] for k in whole]
+    arguments = {
+        "itemsize": program.number.bitwidth // 8,
+        "multiprocessors": multiprocessors,
+        "limits": program.limits,
+        "arrays": len(whole) - 1,
+    }
     if down_columns(groups):
-        shape = columns_of(
-            groups.count, groups.n, multiprocessors=multiprocessors, hold=True, **arguments
-        )
+        shape = columns_of(groups.count, groups.n, hold=True, **arguments)
     else:
-        run = run_of(groups.n, whole, sizes, where)
-        shape = shape_of(groups.count, groups.n, run, multiprocessors=multiprocessors, **arguments)
+        run = run_of(groups.n, [groups.strides[k] for k in whole], sizes, where)
+        shape = shape_of(groups.count, groups.n, run, **arguments)
     reading = mask_reading(alignments[-2], mask, shape.run) if masked else NO_MASK
     alike = shape._replace(splits=1)
     build = functools.partial(_kernel, make, how, dtypes, alike, reading, groups.axes)
@@ -111,7 +125,7 @@ def _plan(make, how, axes, shapes, strides, alignments, dtypes, masked, multipro
         shape = shape._replace(splits=-(-groups.n // part))
         states = groups.count * shape.splits * program.numbers
     numbers = (
-        groups.count, groups.n, *groups.lengths[1:], *first, *second, *mask, *last,
+        groups.count, groups.n, *groups.lengths[1:], *first, *second, *third[:3], *mask, *last,
     )  # fmt: skip
     return Plan(kernels, shape.grid(groups.count), part, states, numbers)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array, as_array, native
+from fastmat.core.devices import also_on_gpu
 from fastmat.core.dtypes import kernel_name
 from fastmat.cpu.kinds import ALIKE, DEVIATIONS, EXTREMES, TIES
 from fastmat.ops.masked_groups import (
@@ -22,6 +23,7 @@ from fastmat.ops.masked_groups import (
 from fastmat.ops.statistics import delivered, entry_of, number, target_for
 
 
+@also_on_gpu
 def masked_sum_vjp(
     cotangent: Any,
     x: Any,
@@ -63,6 +65,7 @@ def masked_sum_vjp(
     return _written(found, np.zeros(g.shape), g, ALIKE, out, x)
 
 
+@also_on_gpu
 def masked_mean_vjp(
     cotangent: Any,
     x: Any,
@@ -100,6 +103,7 @@ def masked_mean_vjp(
     return _written(found, np.zeros(g.shape), g / np.maximum(count, 1), ALIKE, out, x)
 
 
+@also_on_gpu
 def masked_var_vjp(
     cotangent: Any,
     x: Any,
@@ -143,6 +147,7 @@ def masked_var_vjp(
     return _written(found, mean, factor, DEVIATIONS, out, x)
 
 
+@also_on_gpu
 def masked_std_vjp(
     cotangent: Any,
     x: Any,
@@ -185,6 +190,7 @@ def masked_std_vjp(
     return _written(found, mean, factor, DEVIATIONS, out, x)
 
 
+@also_on_gpu
 def masked_min_vjp(
     cotangent: Any,
     x: Any,
@@ -230,6 +236,7 @@ def masked_min_vjp(
     return _extreme_vjp(cotangent, x, mask, result, axis, keepdims, out)
 
 
+@also_on_gpu
 def masked_max_vjp(
     cotangent: Any,
     x: Any,

@@ -29,7 +29,7 @@ def masked_sum(
     out: Any = None,
 ) -> Any:
     """As on the CPU."""
-    numbers, valid, axes = _masked(x, mask, axis)
+    numbers, valid, axes = masked(x, mask, axis)
     dtype = _sum_dtype(numbers.dtype)
     start = _start(initial, dtype)
     parameters = (start.real, start.imag, 1)
@@ -41,7 +41,7 @@ def masked_mean(
     x: Any, mask: Any, axis: Any = None, keepdims: bool = False, *, out: Any = None
 ) -> Any:
     """As on the CPU."""
-    numbers, valid, axes = _masked(x, mask, axis)
+    numbers, valid, axes = masked(x, mask, axis)
     how = program, ("mean", numbers.dtype)
     return reduced(how, numbers, valid, axes, keepdims, floating(numbers.dtype), out)
 
@@ -116,7 +116,7 @@ def masked_count(
     x: Any, mask: Any, axis: Any = None, keepdims: bool = False, *, out: Any = None
 ) -> Any:
     """As on the CPU."""
-    numbers, valid, axes = _masked(x, mask, axis)
+    numbers, valid, axes = masked(x, mask, axis)
     # What is repeated of the mask is counted once; along axes of groups it has stride 0.
     alike = [i for i in axes if valid.shape[i] == 1 or valid.strides[i] == 0]
     times = math.prod(numbers.shape[i] for i in alike)
@@ -127,7 +127,7 @@ def masked_count(
     return reduced(how, counted, None, axes, keepdims, "int64", out, (times, 0, 1))
 
 
-def _masked(x: Any, mask: Any, axis: Any) -> tuple[View, View, tuple[int, ...]]:
+def masked(x: Any, mask: Any, axis: Any) -> tuple[View, View, tuple[int, ...]]:
     """The arguments of a masked reduction."""
     numbers = arrays.view(x, "x")
     axes = normalized_axes(axis, numbers.ndim)
@@ -150,7 +150,7 @@ def _masked(x: Any, mask: Any, axis: Any) -> tuple[View, View, tuple[int, ...]]:
 def _spread(
     op: str, x: Any, mask: Any, axis: Any, keepdims: bool, correction: Any, out: Any
 ) -> Any:
-    numbers, valid, axes = _masked(x, mask, axis)
+    numbers, valid, axes = masked(x, mask, axis)
     less = number(correction, "correction")
     dtype = floating(numbers.dtype)
     dtype = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
@@ -159,7 +159,7 @@ def _spread(
 
 
 def _extreme(op: str, x: Any, mask: Any, axis: Any, keepdims: bool, initial: Any, out: Any) -> Any:
-    numbers, valid, axes = _masked(x, mask, axis)
+    numbers, valid, axes = masked(x, mask, axis)
     start = None if initial is None else _start(initial, numbers.dtype)
     _check_order(numbers)
     how = program, (op, numbers.dtype)
@@ -175,7 +175,7 @@ def _extreme(op: str, x: Any, mask: Any, axis: Any, keepdims: bool, initial: Any
 def _place(op: str, x: Any, mask: Any, axis: Any, keepdims: bool, out: Any) -> Any:
     if isinstance(axis, tuple | list):
         raise TypeError(f"axis is {axis!r}; it must be an integer or None")
-    numbers, valid, axes = _masked(x, mask, axis)
+    numbers, valid, axes = masked(x, mask, axis)
     _check_order(numbers)
     how = program, (op, numbers.dtype)
     complaint = f"masked_{op} of a slice where mask is False throughout: there is no place"
