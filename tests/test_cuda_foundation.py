@@ -267,7 +267,7 @@ def test_items_that_are_not_aligned():
 
 def test_tensors_that_are_conjugates_only_when_read():
     torch = pytest.importorskip("torch")
-    from fastmat.cuda.arrays import PyTorch
+    from fastmat.cuda.libraries import PyTorch
 
     x = torch.tensor([1 + 2j, 3 - 1j])
     library = PyTorch()
@@ -309,11 +309,11 @@ def test_out(gpu):
 
 
 def test_arrays_that_are_still_being_made_are_awaited(monkeypatch):
-    """The ``stream`` of version 3 of the interface: 1 is the default one, where ours work goes."""
-    from fastmat.cuda import arrays, driver
+    """The ``stream`` of version 3 of the interface: 1 is the default one, where our work goes."""
+    from fastmat.cuda import arrays, driver, libraries
 
     waited = []
-    monkeypatch.setattr(arrays, "_device_of", lambda pointer: 3)
+    monkeypatch.setattr(libraries, "_device_of", lambda pointer: 3)
     monkeypatch.setattr(driver.Driver, "wait", lambda self, *where: waited.append(where))
     for stream in (None, 1, 7):
 

@@ -228,7 +228,7 @@ def test_order_of_threads_does_not_matter():
 @pytest.mark.parametrize("op", ["take_submatrix", "masked_fill"])
 def test_libraries_without_views_in_another_order(gpu, op, monkeypatch):
     """Of these, results are in C order, whatever x is."""
-    from fastmat.cuda.arrays import Library, library_of
+    from fastmat.cuda.libraries import Library, library_of
 
     x = np.asfortranarray(np.arange(30, dtype="f4").reshape(5, 6))
     given = gpu.array(x)
