@@ -1,5 +1,6 @@
 """docs/contributing.md lists what belongs to an operation; here every operation is held to it."""
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -141,3 +142,26 @@ def test_stem_is_in_the_quick_comparison(stem):
 @pytest.mark.parametrize("name", NAMES)
 def test_name_is_in_the_changelog(name):
     assert f"`{name}`" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+TWINS = sorted((ROOT / "fastmat" / "ops" / "on_gpu").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twins_take_the_same_arguments(name):
+    """A function for arrays on GPUs is called in the same way as that for NumPy's."""
+    pytest.importorskip("numba_cuda")
+    function = PUBLIC[name]
+    stem = function.__module__.rpartition(".")[2]
+    if not any(path.stem == stem for path in TWINS):
+        pytest.skip("does not run on GPUs")
+    module = importlib.import_module(f"fastmat.ops.on_gpu.{stem}")
+    twin = getattr(module, function.__name__, None)
+    if twin is None:
+        pytest.skip("does not run on GPUs")
+
+    def parameters(function):
+        listed = inspect.signature(function).parameters.values()
+        return [(p.name, p.kind, p.default) for p in listed]
+
+    assert parameters(twin) == parameters(function)
