@@ -29,6 +29,17 @@ def kernel_name(dtype: DType) -> str | None:
     return name.removeprefix("u")
 
 
+@functools.cache
+def dtype_named(name: str) -> DType:
+    """NumPy's dtype of a name; that of ml_dtypes for bfloat16."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        bfloat16: DType = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
+    return np.dtype(name)
+
+
 def unsupported(name: str, dtype: DType) -> TypeError:
     """The error for an array of a dtype that fastmat does not compute with."""
     return TypeError(f"{name} has dtype {dtype}; supported are {', '.join(SUPPORTED)}")

@@ -15,13 +15,12 @@ from fastmat.cuda.semirings import Ring, compile_alone, device_function, number_
 _int32, _int64 = np.int32, np.int64
 
 MOST_EXTRAS = 4
-MASKS = ("", "band", "blocks")  # blocks may be cut by a band as well
 
 
 class Finish(NamedTuple):
     """What is done with sums, as far as code depends on it."""
 
-    mask: str = ""
+    mask: str = ""  # or "band", or "blocks", which a band may cut as well
     leaves: bool = False  # entries that the mask leaves out stay as they are
     epilogue: Any = None  # a name, or a function of the user
     extras: tuple[str, ...] = ()  # dtypes of its arrays

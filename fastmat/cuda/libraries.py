@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmat.core.dtypes import SUPPORTED
+from fastmat.core.dtypes import SUPPORTED, dtype_named
 from fastmat.cuda import driver
 from fastmat.cuda.driver import AWAITED
 from fastmat.cuda.views import ITEMSIZE, View, c_strides
@@ -66,10 +66,10 @@ class CuPy(Library):
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
         if self._current_device() == device:
-            array = self._cupy.empty(shape, _numpy_dtype(dtype))
+            array = self._cupy.empty(shape, dtype_named(dtype))
         else:
             with self._cupy.cuda.Device(device):
-                array = self._cupy.empty(shape, _numpy_dtype(dtype))
+                array = self._cupy.empty(shape, dtype_named(dtype))
         return array, array.data.ptr
 
     def stream(self, device: int) -> int:
@@ -207,7 +207,7 @@ class NumbaCuda(Library):
         from numba import cuda
 
         with cuda.gpus[device]:
-            array = cuda.device_array(shape, _numpy_dtype(dtype))
+            array = cuda.device_array(shape, dtype_named(dtype))
         return array, array.__cuda_array_interface__["data"][0] or 0
 
     def stream(self, device: int) -> int:
@@ -257,15 +257,6 @@ def _known(dtype: str, name: str) -> str:
     if dtype not in ITEMSIZE:
         raise TypeError(f"{name} has dtype {dtype}; supported are {', '.join(SUPPORTED)}")
     return dtype
-
-
-@functools.cache
-def _numpy_dtype(dtype: str) -> Any:
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype)
 
 
 _of_package: dict[str, Any] = {"cupy": CuPy, "torch": PyTorch, "jax": Jax, "jaxlib": Jax}

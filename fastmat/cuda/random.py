@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 from numba import cuda, types
 
+from fastmat.core.dtypes import dtype_named
 from fastmat.cuda.elementary import fma, function
 from fastmat.cuda.intrinsics import float_of_bits, store_run
 from fastmat.cuda.kernel import Kernel
@@ -167,8 +167,7 @@ def _signs(dtype):
     width = 2 if dtype.startswith("complex") else 1
     kind = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
     if kind in ("float16", "bfloat16"):
-        numpy_dtype = np.float16 if kind == "float16" else ml_dtypes.bfloat16
-        one, minus_one = np.array([1, -1], numpy_dtype).view(np.uint16)
+        one, minus_one = np.array([1, -1], dtype_named(kind)).view(np.uint16)
         kind = "uint16"
     else:
         one, minus_one = np.array([1, -1], kind)

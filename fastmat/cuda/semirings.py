@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numba import cuda, types
 from numba.core import errors
 from numba.cuda import libdevice
 from numba.cuda.core import errors as cuda_errors
 from numba.cuda.extending import overload
 
+from fastmat.core.dtypes import dtype_named
 from fastmat.cuda import driver
 from fastmat.cuda.elements import element
 from fastmat.cuda.kernel import compiling_for
@@ -259,21 +259,13 @@ def named_ring(name: str, dtype: str) -> Ring:
 def users_ring(semiring: Any, dtype: str) -> Ring:
     """A `Semiring` of the user."""
     functions = (device_function(f) for f in (semiring.add, semiring.multiply))
-    return _ring(dtype, *functions, semiring.identity_for(_host_dtype(dtype)), None, False)
+    return _ring(dtype, *functions, semiring.identity_for(dtype_named(dtype)), None, False)
 
 
 def compile_ring(ring: Ring, device: int) -> None:
     """Compile the functions of a semiring by themselves; NumbaError where that is impossible."""
     for function in (ring.add, ring.multiply):
         compile_alone(function, (ring.held, ring.held), device)
-
-
-def _host_dtype(dtype: str) -> Any:
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype)
 
 
 def _ring(dtype: str, add, multiply, identity, name: str | None, wraps: bool) -> Ring:

@@ -6,29 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from fastmat.core.dtypes import dtype_named
 from fastmat.cuda.arrays import View, empty, view
 from fastmat.cuda.copy import copy, may_overlap, packed
 from fastmat.cuda.masked import fill
 from fastmat.ops.casting import cast, rank
 
 
-def numpy_dtype(dtype: str) -> Any:
-    """NumPy's dtype of a name, with that of ml_dtypes for bfloat16."""
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype)
-
-
 def value_of(given: Any, name: str, dtype: str) -> View | bytes:
     """A value: an array on a GPU of this dtype, or the bytes of a number cast to it."""
     if isinstance(given, bool | int | float | complex | np.generic):
-        return cast(given, name, numpy_dtype(dtype)).tobytes()
+        return cast(given, name, dtype_named(dtype)).tobytes()
     found = view(given, name)
     if found.dtype != dtype:
-        wanted = numpy_dtype(dtype)
-        have = numpy_dtype(found.dtype)
+        wanted = dtype_named(dtype)
+        have = dtype_named(found.dtype)
         ranks = rank(have), rank(wanted)
         if not np.can_cast(have, wanted, "same_kind") or ranks[0] > ranks[1]:  # type: ignore[operator]
             raise TypeError(

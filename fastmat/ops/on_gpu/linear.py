@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fastmat.core.dtypes import dtype_named
 from fastmat.cuda.arrays import View, empty, same_device, view
 from fastmat.cuda.copy import packed
 from fastmat.cuda.epilogues import NAMED as EPILOGUES
@@ -18,7 +19,6 @@ from fastmat.ops.on_gpu.products import (
     compiling,
     compute,
     dtype_of,
-    host_dtype,
     matrices,
     plain_ring,
     result_shape,
@@ -160,7 +160,7 @@ def _cotangent(cotangent: Any, shape: tuple[int, ...], dtype: str, like: View) -
     given = view(cotangent, "cotangent")
     same_device(x=like, cotangent=given)
     if given.shape != shape or given.dtype != dtype:
-        on_cpu._cotangent(stand_in(given), shape, host_dtype(dtype))  # raises, or can be cast
+        on_cpu._cotangent(stand_in(given), shape, dtype_named(dtype))  # raises, or can be cast
     return given
 
 

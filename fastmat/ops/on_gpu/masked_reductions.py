@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmat.core.dtypes import DType
+from fastmat.core.dtypes import DType, dtype_named
 from fastmat.cuda import arrays
 from fastmat.cuda.arrays import View
 from fastmat.cuda.reductions_masked import program
@@ -200,8 +200,6 @@ def _start(initial: Any, dtype: str) -> Any:
     kind: DType = np.dtype(np.float32 if dtype == _BFLOAT16 else dtype)
     rounded = scalar(initial, kind)
     if dtype == _BFLOAT16:
-        import ml_dtypes
-
-        rounded = rounded.astype(ml_dtypes.bfloat16).astype(np.float32)
+        rounded = rounded.astype(dtype_named(dtype)).astype(np.float32)
     value = rounded.item()
     return int(value) if isinstance(value, bool) else value

@@ -203,8 +203,3 @@ def times_adjoint(a: Matrix, y: Matrix) -> Matrix:
     """The adjoint of ``a`` times ``y``."""
     product = times_block(a.T, conjugate(y))
     return conjugate(product, product)
-
-
-def times_adjoint_of(w: Matrix, v: Matrix) -> Matrix:
-    """``w`` times the adjoint of ``v``."""
-    return times(w, conjugate(v).T)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastmat.core.arrays import Array
-from fastmat.core.dtypes import DType, kernel_name, unsupported
+from fastmat.core.dtypes import DType, dtype_named, kernel_name, unsupported
 from fastmat.cuda.arrays import View, empty, same_device, stream_of, target
 from fastmat.cuda.copy import copy, may_overlap
 from fastmat.cuda.matmul import PLAIN, Program, multiply
@@ -33,27 +33,16 @@ from fastmat.ops.semirings import (
 )
 
 
-@functools.cache
-def host_dtype(name: str) -> DType:
-    """NumPy's dtype of this name."""
-    if name == "bfloat16":
-        import ml_dtypes
-
-        bfloat16: DType = np.dtype(ml_dtypes.bfloat16)
-        return bfloat16
-    return np.dtype(name)
-
-
 def stand_in(x: View) -> Array:
     """An array of the CPU of the shape and dtype of another, for checks."""
-    return np.broadcast_to(np.zeros((), host_dtype(x.dtype)), x.shape)
+    return np.broadcast_to(np.zeros((), dtype_named(x.dtype)), x.shape)
 
 
 @functools.lru_cache(maxsize=1024)
 def _dtype_of(
     first: str, second: str, wanted: DType | None, names: tuple[str, str] = ("x1", "x2")
 ) -> str:
-    a, b = (np.zeros((), host_dtype(x)) for x in (first, second))
+    a, b = (np.zeros((), dtype_named(x)) for x in (first, second))
     return str(products.operands(a, b, wanted, names)[2].name)
 
 
@@ -206,9 +195,9 @@ def ring_and_reads(
     modulus = semiring.modulus if isinstance(semiring, Modular) else 0
     if modulus:
         for name, x in (("x1", a), ("x2", b)):
-            if host_dtype(x.dtype).kind not in "biu":
+            if dtype_named(x.dtype).kind not in "biu":
                 raise TypeError(f"{name} has dtype {x.dtype}; {semiring!r} wants integers")
-    kinds = [host_dtype(x.dtype) for x in (a, b)]
+    kinds = [dtype_named(x.dtype) for x in (a, b)]
     if modulus:
         kinds = [np.dtype(np.int64)] * 2
     elif semiring in LOGICAL:

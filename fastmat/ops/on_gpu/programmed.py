@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastmat.core.dtypes import dtype_named
 from fastmat.cuda.arrays import View, same_device, view
 from fastmat.cuda.epilogues import NAMED
 from fastmat.cuda.finishing import MOST_EXTRAS, compile_epilogue
@@ -15,7 +16,6 @@ from fastmat.ops.on_gpu.products import (
     compiling,
     compute,
     device_of,
-    host_dtype,
     matrices,
     result_shape,
     ring_and_reads,
@@ -49,7 +49,7 @@ def programmed(
     full, axes, shape = result_shape(left, right, removed, (a, b))
     kept = kept_views(mask, full, axes)
     extras = _extras(epilogue, epilogue_args, full, axes, wanted)
-    filled = on_cpu._fill(fill, host_dtype(wanted), out)
+    filled = on_cpu._fill(fill, dtype_named(wanted), out)
     value = filled.item() if filled.size else None
     program = Program(kept, value, epilogue, tuple(extras))
     read = [a, b, *extras, *(() if kept is None or kept.blocks is None else (kept.blocks,))]

@@ -11,6 +11,7 @@ from fastmat.cuda.arrays import View, c_strides, empty, stream_of, target, view
 from fastmat.cuda.launch_norms import GROUP_BLOCK, MAP_BLOCK, pieces_for, shape_for
 from fastmat.cuda.moments import PLANES, finish, measure
 from fastmat.cuda.statistics import given as given_kernel
+from fastmat.ops.on_gpu.groups import mask_of
 from fastmat.ops.on_gpu.strided import copied, grouped, mapped
 
 Axes = tuple[int, ...]
@@ -54,17 +55,8 @@ def converted(given: Any, name: str, x: View) -> View:
 
 
 def mask_for(given: Any, x: View) -> View:
-    """A mask in as many axes as x, of length 1 where it is alike."""
-    found = view(given, "mask")
-    if found.dtype != "bool":
-        raise TypeError(f"mask has dtype {found.dtype}; it must be bool")
-    missing = x.ndim - found.ndim
-    shape = (1,) * missing + found.shape
-    if missing < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape, strict=True)):
-        raise ValueError(
-            f"mask has shape {found.shape}; it must broadcast to {x.shape}, the shape of x"
-        )
-    return found.broadcast_to(x.shape)
+    """A mask of the shape of x."""
+    return mask_of(given, x, "x").broadcast_to(x.shape)
 
 
 def parameter_for(given: Any, name: str, lengths: Axes) -> View | None:
