@@ -91,11 +91,10 @@ def alone(family, candidate):
     launch = importlib.import_module(f"fastmat.cuda.{module}")
     choice = launch.Choice(launch.Tile(*candidate), 1.0)
     if family == "warpgroups":
-        launch.WGMMA_VERIFIED = True
         launch.WGMMA, launch.TILES[row] = (choice._replace(wgmma=True),), ()
     else:
-        if module == "launch_tensor_core":
-            launch.WGMMA_VERIFIED = False
+        if family == "halves":
+            launch.WGMMA = ()
         launch.TILES[row] = (choice,)
     matmul._plan.cache_clear()
     tensor_core._plan.cache_clear()

@@ -157,6 +157,56 @@ def test_assembly_without_a_disk(tmp_path, monkeypatch):
     assert ".entry" in scaling().ptx((9, 0))
 
 
+def test_a_launch_is_described_as_the_driver_reads_it(monkeypatch):
+    """Byte by byte what `cuLaunchKernelEx` is given: configuration, function, arguments."""
+    import ctypes
+
+    from cuda.bindings import driver as api
+
+    from fastmat.cuda import driver
+    from fastmat.cuda.kernel import Kernel
+
+    class Arguments(ctypes.Structure):
+        _fields_ = (
+            ("x", ctypes.c_void_p),
+            ("size", ctypes.c_int32),
+            ("factor", ctypes.c_float),
+            ("flag", ctypes.c_int32),
+            ("y", ctypes.c_void_p),
+        )
+
+    calls = []
+
+    def launch(config, function, parameters, extra):
+        words = (ctypes.c_void_p * 5).from_address(
+            extra.value if hasattr(extra, "value") else extra
+        )
+        size = ctypes.c_size_t.from_address(words[3]).value
+        calls.append(
+            (ctypes.string_at(config, 52), function, parameters, words[0], words[2], words[4], size,
+             Arguments.from_buffer_copy(ctypes.string_at(words[1], size)))
+        )  # fmt: skip
+        return 7
+
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int, *[ctypes.c_void_p] * 4)(launch)
+    monkeypatch.setattr(driver, "_cu_launch_kernel_ex", lambda: prototype)
+    arguments = ("float32*", "int32", "float32", "int32", "float32*")
+    kernel = Kernel(scale, arguments, name=None, threads=64, shared=48)
+    loaded = driver.Loaded(1 << 40, kernel)
+    assert loaded.launch((3, 2, 1), (1 << 41, -5, 0.5, 9, 1 << 42), 1 << 43) == 7
+    config = api.CUlaunchConfig()
+    config.gridDimX, config.gridDimY, config.gridDimZ = 3, 2, 1
+    config.blockDimX, config.blockDimY, config.blockDimZ = 64, 1, 1
+    config.sharedMemBytes, config.hStream = 48, api.CUstream(1 << 43)
+    (found,) = calls
+    assert found[0] == ctypes.string_at(config.getPtr(), 52)
+    assert found[1:7] == (1 << 40, None, 1, 2, None, ctypes.sizeof(Arguments))
+    given = found[7]
+    assert (given.x, given.size, given.factor, given.flag, given.y) == (
+        1 << 41, -5, 0.5, 9, 1 << 42,
+    )  # fmt: skip
+
+
 def test_a_launch(gpu):
     from fastmat.cuda import arrays
 

@@ -135,7 +135,6 @@ def test_double_precision_of_hopper(capability):
 
 def check_warpgroups(case, orders, stages, m, n, k, monkeypatch):
     choice = Choice(Tile(128, 64, 64, 64, 64, stages), 1, True)
-    monkeypatch.setattr(launch_tensor_core, "WGMMA_VERIFIED", True)
     monkeypatch.setattr(launch_tensor_core, "WGMMA", (choice,))
     monkeypatch.setattr(launch_tensor_core, "TILES", dict.fromkeys(DTYPES, ()))
     with on("emulator", capability=(9, 0)) as gpu:
@@ -161,8 +160,7 @@ def test_all_layouts_of_warpgroups(case, orders, monkeypatch):
 @pytest.mark.parametrize("choice", launch_tensor_core.WGMMA, ids=lambda c: f"{c.tile[:3]}")
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF"])
 def test_warpgroups_on_gpus(choice, orders, monkeypatch):
-    """What has to pass before `WGMMA_VERIFIED` may be set."""
-    monkeypatch.setattr(launch_tensor_core, "WGMMA_VERIFIED", True)
+    """Every tile of the table, which the emulator knows only as its author read the manual."""
     monkeypatch.setattr(launch_tensor_core, "WGMMA", (choice,))
     monkeypatch.setattr(launch_tensor_core, "TILES", dict.fromkeys(DTYPES, ()))
     with on("torch") as gpu:
@@ -200,7 +198,7 @@ def test_special_numbers(gpu):
 
 @pytest.mark.usefixtures("small")
 def test_nothing_to_sum_and_nothing_to_write(gpu):
-    empty = np.empty((66, 0)), np.empty((34, 0)).T
+    empty = np.empty((66, 0)), np.empty((34, 0)).T  # their strides are 0
     result = served_product(gpu, *empty, np.full((66, 34), np.nan))
     np.testing.assert_array_equal(result, np.zeros((66, 34)))
     assert served_product(gpu, np.empty((0, 4)), np.empty((4, 5)), np.empty((0, 5))).size == 0

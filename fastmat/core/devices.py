@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -11,29 +12,56 @@ import numpy as np
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Types of arguments that never lie on a GPU: the answer for them has to come quickly.
-_ON_THE_CPU = frozenset(
-    (np.ndarray, np.float64, int, float, bool, complex, str, list, tuple, type(None))
-)
 _CUDA_DEVICES = (2, 13)  # kDLCUDA and kDLCUDAManaged of DLPack
 
 
 def on_gpu(x: Any) -> bool:
     """Whether `x` is an array in the memory of a GPU."""
-    kind = type(x)
-    if kind in _ON_THE_CPU:
+    ask = _questions.get(type(x))
+    if ask is None:
+        ask = _questions[type(x)] = _question(type(x))
+    return ask(x)
+
+
+def _never(x: Any) -> bool:
+    return False
+
+
+def _always(x: Any) -> bool:
+    return True
+
+
+def _by_dlpack(x: Any) -> bool:
+    try:
+        return x.__dlpack_device__()[0] in _CUDA_DEVICES
+    except (BufferError, TypeError, ValueError):  # a library's answer for what it cannot export
         return False
-    device = getattr(kind, "__dlpack_device__", None)
-    if device is not None:
-        return _lies_on_gpu(device, x)
+
+
+def _question(kind: type) -> Callable[[Any], bool]:
+    """What tells whether an array of some type lies on a GPU.
+
+    The protocol takes PyTorch and CuPy some microseconds, and each argument is asked for.
+    """
+    package = kind.__module__.partition(".")[0]
+    if package == "torch" and hasattr(kind, "is_cuda"):
+        return operator.attrgetter("is_cuda")
+    if package == "cupy" and hasattr(kind, "__cuda_array_interface__"):
+        return _always
+    if hasattr(kind, "__dlpack_device__"):
+        return _by_dlpack
+    # Of an object, not of its type: that may lack it.
+    return _by_interface
+
+
+def _by_interface(x: Any) -> bool:
     return hasattr(x, "__cuda_array_interface__")
 
 
-def _lies_on_gpu(device: Callable[[Any], tuple[int, int]], x: Any) -> bool:
-    try:
-        return device(x)[0] in _CUDA_DEVICES
-    except (BufferError, TypeError, ValueError):  # a library's answer for what it cannot export
-        return False
+# How to ask, by type of argument: quickly where the answer is known.
+_questions: dict[type, Callable[[Any], bool]] = dict.fromkeys(
+    (np.ndarray, np.float64, int, float, bool, complex, str, list, tuple, type(None)), _never
+)
 
 
 def any_on_gpu(*arguments: Any) -> bool:

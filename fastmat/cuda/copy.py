@@ -83,20 +83,27 @@ def copy(source: View, target: View, stream: int | None = None) -> None:
         kernel(grid, (*pointers, *numbers), stream, target.device)
 
 
+@functools.lru_cache(4096)
+def _reach(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
+    """Bytes from an array's pointer to its first byte and to that after the last."""
+    if 0 in shape:
+        return 0, 0
+    reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    low = sum(r for r in reach if r < 0) * itemsize
+    high = (sum(r for r in reach if r > 0) + 1) * itemsize
+    return low, high
+
+
 def extent(x: View) -> tuple[int, int]:
     """The addresses of the first byte and of that after the last."""
-    if not x.size:
-        return x.pointer, x.pointer
-    reach = [(n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)]
-    low = sum(r for r in reach if r < 0) * x.itemsize
-    high = (sum(r for r in reach if r > 0) + 1) * x.itemsize
+    low, high = _reach(x.shape, x.strides, x.itemsize)
     return x.pointer + low, x.pointer + high
 
 
 def may_overlap(x: View, y: View) -> bool:
     """Whether the memory between the first and the last items has a part in common."""
     (x_low, x_high), (y_low, y_high) = extent(x), extent(y)
-    return x.device == y.device and x_low < y_high and y_low < x_high
+    return max(x_low, y_low) < min(x_high, y_high) and x.device == y.device
 
 
 @functools.lru_cache(4096)

@@ -31,40 +31,45 @@ def checked(result: tuple[Any, ...]) -> Any:
     return result[1] if len(result) == 2 else None
 
 
-class Loaded:
-    """A kernel on a device, and where the arguments of its launches are written.
+_CONFIG = "@7IPPI0P"  # CUlaunchConfig, in the letters of the module `struct`
 
-    Arguments go as one buffer with C's alignment, which is several times quicker than pointers
-    to each (2 µs against 7 for five arguments).
+
+class Loaded:
+    """A kernel on a device, and the memory in which its launches are described.
+
+    Configuration and arguments are written at once, into one buffer: pointers to five arguments
+    take 7 µs in place of 2, and ctypes 3 µs for the eleven arguments of `cuLaunchKernel` in
+    place of 1.
     """
 
     def __init__(self, function: int, kernel: Kernel) -> None:
-        self._layout = struct.Struct(kernel.format)
-        self._buffer = ctypes.create_string_buffer(max(self._layout.size, 1))
-        self._size = ctypes.c_size_t(self._layout.size)
+        before = struct.calcsize(_CONFIG)
+        self._layout = struct.Struct(_CONFIG + kernel.format)
+        self._buffer = ctypes.create_string_buffer(self._layout.size)
+        self._size = ctypes.c_size_t(self._layout.size - before)
+        start = ctypes.addressof(self._buffer)
+        self._config = ctypes.c_void_p(start)
         self._extra = (ctypes.c_void_p * 5)(
-            1, ctypes.addressof(self._buffer), 2, ctypes.addressof(self._size), 0
+            1, start + before, 2, ctypes.addressof(self._size), 0
         )  # CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END
         self._function = ctypes.c_void_p(function)
         self._fixed = (kernel.threads, 1, 1, kernel.shared)
         self._lock = threading.Lock()  # of the buffer
-        self._call = _cu_launch_kernel()
+        self._call = _cu_launch_kernel_ex()
 
     def launch(self, grid: tuple[int, ...], arguments: tuple[Any, ...], stream: int) -> int:
         """Put a launch on a stream of the current context; the driver's answer."""
         with self._lock:
-            self._layout.pack_into(self._buffer, 0, *arguments)
-            status: int = self._call(self._function, *grid, *self._fixed, stream, None, self._extra)
+            self._layout.pack_into(self._buffer, 0, *grid, *self._fixed, stream, 0, 0, *arguments)
+            status: int = self._call(self._config, self._function, None, self._extra)
         return status
 
 
 @functools.cache
-def _cu_launch_kernel() -> Any:
+def _cu_launch_kernel_ex() -> Any:
     library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    call = library.cuLaunchKernel
-    call.argtypes = [
-        ctypes.c_void_p, *[ctypes.c_uint] * 7, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
-    ]  # fmt: skip
+    call = library.cuLaunchKernelEx
+    call.argtypes = [ctypes.c_void_p] * 4
     return call
 
 
@@ -136,7 +141,9 @@ class Driver:
         device: int,
     ) -> None:
         """Put a launch on a stream."""
-        blocks = (grid, 1, 1) if isinstance(grid, int) else (*grid, 1, 1)[:3]
+        if isinstance(grid, int):
+            grid = (grid,)
+        blocks = grid if len(grid) == 3 else (*grid, 1, 1)[:3]
         loaded = kernel.loaded.get(device)
         if loaded is not None:
             status = loaded.launch(blocks, arguments, max(stream, 0))

@@ -85,7 +85,7 @@ class Kernel:
         self.fuse = fuse
         self.specific = specific
         self.numba_types = tuple(numba_type(a) for a in arguments)
-        self.format = "@" + "".join("Q" if a.endswith("*") else _FORMATS[a] for a in arguments)
+        self.format = "".join("Q" if a.endswith("*") else _FORMATS[a] for a in arguments)
         self.loaded: dict[int, driver.Loaded] = {}  # by device
 
     def __repr__(self) -> str:

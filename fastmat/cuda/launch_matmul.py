@@ -9,7 +9,10 @@ from fastmat.cuda.tiling import Tile
 
 
 class Choice(NamedTuple):
-    """A tile, and what of a multiprocessor's rate it reaches where there are enough of them."""
+    """A tile, and what of a multiprocessor's rate it reaches where there are enough of them.
+
+    Rates of large tiles were raced on an H200 (`benchmarks/gpu_tiles.py`).
+    """
 
     tile: Tile
     rate: float
@@ -17,8 +20,9 @@ class Choice(NamedTuple):
 
 TILES = {  # by bytes of the numbers that are computed with; the largest first
     4: (
-        Choice(Tile(128, 128, 8, 8, 8, 4, 2), 1.0),
-        Choice(Tile(128, 64, 8, 8, 8, 4, 3), 0.9),
+        Choice(Tile(256, 128, 8, 16, 8, 4, 1), 1.0),
+        Choice(Tile(128, 128, 8, 8, 8, 8, 2), 0.965),
+        Choice(Tile(128, 64, 8, 8, 8, 4, 3), 0.935),
         Choice(Tile(64, 64, 8, 8, 4, 4, 4), 0.75),
         Choice(Tile(64, 32, 16, 4, 4, 8, 4), 0.55),
         Choice(Tile(32, 32, 16, 4, 4, 8, 4), 0.5),
@@ -47,8 +51,11 @@ FINISHING = {
     16: (Choice(Tile(32, 32, 8, 4, 2, 4, 1), 1.0),),
 }
 SPLIT_DEPTH = 128  # numbers of k that a part has at least
-WHOLE_DEPTH = 512  # of k from which sums are split where tiles are few
-MOST_PARTS = 64
+ENOUGH_WARPS = 9  # with which a multiprocessor reaches its rate
+# Costs beside those of products, in products of one multiprocessor, which does 128 in a cycle:
+START = 250_000  # until the first numbers of a tile have come, and from its last to the end
+ADDING = 2_000_000  # of the launch that adds up parts, the work of the host included
+ADDED = 57  # of writing a sum of a part and reading it again
 
 
 def tile_for(
@@ -57,18 +64,30 @@ def tile_for(
     """The tile with which a product is computed soonest, and in how many parts of k."""
     best = None
     for tile, rate in choices:
-        blocks = -(-m // tile.rows) * -(-n // tile.cols) * items
-        parts = 1
-        if k >= WHOLE_DEPTH and 2 * blocks <= multiprocessors:
-            parts = min(multiprocessors // blocks, k // SPLIT_DEPTH, MOST_PARTS)
-        rounds = -(-blocks * parts // multiprocessors)
-        # What each part adds: its sums are written, read and added up.
-        cost = rounds * tile.rows * tile.cols * (k / parts / rate + 64 * (parts > 1))
-        if best is None or cost < best[0]:
-            best = cost, tile, parts
+        tiles = -(-m // tile.rows) * -(-n // tile.cols) * items
+        for parts in _numbers_of_parts(tiles, tile.blocks, k, multiprocessors):
+            blocks = -(-tiles * parts // multiprocessors)  # of a multiprocessor
+            reached = rate * _with_warps_of(tile, blocks) / _with_warps_of(tile, tile.blocks)
+            cost = blocks * tile.rows * tile.cols * -(-k // parts) / reached + START
+            if parts > 1:
+                cost += ADDING + ADDED * parts * m * n * items / multiprocessors
+            if best is None or cost < best[0]:
+                best = cost, tile, parts
     assert best is not None
     _, tile, parts = best
     return tile, parts
+
+
+def _with_warps_of(tile: Tile, blocks: int) -> float:
+    """What of its rate a multiprocessor reaches with so many blocks, or as many as it holds."""
+    return min(1, min(blocks, tile.blocks) * tile.threads / (32 * ENOUGH_WARPS))
+
+
+def _numbers_of_parts(tiles: int, resident: int, k: int, multiprocessors: int) -> list[int]:
+    """The parts of k with which all blocks fill a few rounds of all multiprocessors."""
+    most = k // SPLIT_DEPTH
+    fillings = range(1, 2 * resident + 3)
+    return sorted({1, *(min(most, f * multiprocessors // tiles) for f in fillings)} - {0})
 
 
 LANES = (  # by how many loads a row takes: how many lanes share it

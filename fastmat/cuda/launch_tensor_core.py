@@ -8,7 +8,10 @@ from fastmat.cuda.tensor_tiles import Tile
 
 
 class Choice(NamedTuple):
-    """A tile, and what of a multiprocessor's rate it reaches where there are enough of them."""
+    """A tile, and what of a multiprocessor's rate it reaches where there are enough of them.
+
+    Rates of large tiles were raced on an H200 (`benchmarks/gpu_tiles.py`).
+    """
 
     tile: Tile
     rate: float
@@ -17,29 +20,29 @@ class Choice(NamedTuple):
 
 _HALVES = (
     Choice(Tile(128, 256, 32, 64, 64, 4), 1.0),
-    Choice(Tile(256, 128, 32, 64, 64, 4), 1.0),
-    Choice(Tile(128, 128, 32, 64, 64, 4, 8, 2), 0.9),
+    Choice(Tile(256, 128, 64, 64, 64, 3), 0.94),
+    Choice(Tile(128, 128, 32, 64, 64, 4, 8, 2), 0.96),
     Choice(Tile(128, 64, 64, 64, 32, 4, 8, 2), 0.7),
     Choice(Tile(64, 64, 64, 32, 32, 4, 8, 2), 0.5),
     Choice(Tile(64, 64, 32, 32, 32, 4, 8, 2), 0.45),
 )
 # By warpgroups: compute capability 9.0 only, and lines of a and b at multiples of 16 bytes. Rates
-# are relative to mma.sync. Not used until they have been checked on such a GPU.
-WGMMA_VERIFIED = False
+# are relative to mma.sync.
 WGMMA = (
-    Choice(Tile(128, 256, 64, 64, 256, 4), 1.5, True),
-    Choice(Tile(128, 128, 64, 64, 128, 3, 8, 2), 1.2, True),
+    Choice(Tile(128, 256, 64, 64, 256, 4), 1.82, True),
+    Choice(Tile(256, 128, 64, 64, 128, 4), 1.63, True),
+    Choice(Tile(128, 128, 64, 64, 128, 6), 1.43, True),
 )
 _SINGLES = (
     Choice(Tile(128, 128, 32, 64, 32, 4), 1.0),
-    Choice(Tile(128, 128, 16, 64, 32, 4), 0.9),
-    Choice(Tile(64, 64, 32, 32, 32, 4, 8, 2), 0.6),
+    Choice(Tile(128, 128, 16, 64, 32, 4), 0.71),
+    Choice(Tile(64, 64, 32, 32, 32, 4, 8, 2), 0.66),
     Choice(Tile(64, 64, 16, 32, 32, 4, 8, 2), 0.5),
 )
 _DOUBLES = (
-    Choice(Tile(128, 128, 16, 64, 32, 4), 1.0),
-    Choice(Tile(128, 64, 16, 32, 32, 4), 0.9),
-    Choice(Tile(64, 64, 16, 32, 32, 3, 8, 2), 0.8),
+    Choice(Tile(128, 128, 16, 32, 64, 4), 1.0),
+    Choice(Tile(128, 64, 16, 32, 32, 4), 0.91),
+    Choice(Tile(64, 64, 16, 32, 32, 3, 8, 2), 0.9),
 )
 TILES = {"float16": _HALVES, "bfloat16": _HALVES, "float32": _SINGLES, "float64": _DOUBLES}
 

@@ -52,6 +52,7 @@ class CuPy(Library):
         import cupy
 
         self._cupy = cupy
+        self._array = cupy.ndarray  # what cupy.empty calls
         self._current_device = cupy.cuda.runtime.getDevice
         self._current_stream = cupy.cuda.get_current_stream
 
@@ -66,10 +67,10 @@ class CuPy(Library):
 
     def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> tuple[Any, int]:
         if self._current_device() == device:
-            array = self._cupy.empty(shape, dtype_named(dtype))
+            array = self._array(shape, dtype_named(dtype))
         else:
             with self._cupy.cuda.Device(device):
-                array = self._cupy.empty(shape, dtype_named(dtype))
+                array = self._array(shape, dtype_named(dtype))
         return array, array.data.ptr
 
     def stream(self, device: int) -> int:

@@ -59,9 +59,7 @@ def launch(
             views.append(view)
     plan = _plan(
         make, how, axes,
-        tuple([v.shape for v in views]),
-        tuple([v.strides for v in views]),
-        tuple([v.pointer % ALIGNMENT for v in views]),
+        tuple([(v.shape, v.strides, v.pointer % ALIGNMENT) for v in views]),
         (x.dtype, None if y is None else y.dtype, None if z is None else z.dtype, out.dtype),
         mask is not None,
         driver.current.multiprocessors(x.device),
@@ -81,9 +79,10 @@ def launch(
 
 
 @functools.lru_cache(4096)
-def _plan(make, how, axes, shapes, strides, alignments, dtypes, masked, multiprocessors):
-    full = shapes[0]
-    strides = tuple(repeated(*v, full) for v in zip(shapes, strides, strict=True))
+def _plan(make, how, axes, arrays, dtypes, masked, multiprocessors):
+    full = arrays[0][0]
+    strides = tuple([repeated(shape, steps, full) for shape, steps, _ in arrays])
+    alignments = [alignment for *_, alignment in arrays]
     groups = grouped(axes, full, strides)
     if groups is None:
         return None

@@ -62,9 +62,7 @@ def reduce(
     views = (x, out) if mask is None else (x, mask, out)
     plan = _plan(
         make, how, axes,
-        tuple([v.shape for v in views]),
-        tuple([v.strides for v in views]),
-        tuple([v.pointer % ALIGNMENT for v in views]),
+        tuple([(v.shape, v.strides, v.pointer % ALIGNMENT) for v in views]),
         (x.dtype, out.dtype), mask is not None,
         driver.current.multiprocessors(x.device), in_order,
     )  # fmt: skip
@@ -85,11 +83,10 @@ def reduce(
 
 
 @functools.lru_cache(4096)
-def _plan(
-    make, how, axes, shapes, strides, alignments, dtypes, masked, multiprocessors, in_order
-):  # fmt: skip
-    full = shapes[0]
-    strides = tuple(repeated(*v, full) for v in zip(shapes, strides, strict=True))
+def _plan(make, how, axes, arrays, dtypes, masked, multiprocessors, in_order):
+    full = arrays[0][0]
+    strides = tuple([repeated(shape, steps, full) for shape, steps, _ in arrays])
+    alignments = [alignment for *_, alignment in arrays]
     groups = grouped(axes, full, strides, in_order)
     if groups is None:
         return None

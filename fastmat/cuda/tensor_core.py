@@ -147,10 +147,10 @@ def _plan(
     if swapped:
         a, b, c = b.transposed, a.transposed, c.transposed
     m, n, k, items = c.rows, c.columns, a.columns, c.items
-    if not c.contiguous_rows() or max(m, n, k) > _MOST:
-        return None
     if 0 in (m, n, items):
         return Plan((), swapped, 0, out, None)
+    if not c.contiguous_rows() or max(m, n, k) > _MOST:
+        return None
     dtype = "float32" if instruction == "tf32" else instruction.split()[0]
     itemsize = ITEMSIZE[dtype]
     a_along_k = a.contiguous_rows() and (k > 1 or a.row != 1)
@@ -163,7 +163,7 @@ def _plan(
     if width < max(4, itemsize):
         return None
     choices = geometry.TILES[dtype]
-    if itemsize == 2 and capability == (9, 0) and width == 16 and geometry.WGMMA_VERIFIED:
+    if itemsize == 2 and capability == (9, 0) and width == 16:
         choices = (*geometry.WGMMA, *choices)
     choice, parts = geometry.choose(
         choices, m, n, k, items, itemsize, multiprocessors, shared_limit

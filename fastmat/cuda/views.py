@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,10 +42,7 @@ class View(NamedTuple):
     @property
     def contiguous(self) -> bool:
         """Whether the items follow each other in C order."""
-        return self.strides == c_strides(self.shape) or all(
-            n == 1 or s == expected
-            for n, s, expected in zip(self.shape, self.strides, c_strides(self.shape), strict=True)
-        )
+        return _in_c_order(self.shape, self.strides)
 
     def transposed(self, axes: Sequence[int]) -> View:
         """The view with its axes in another order."""
@@ -55,6 +53,8 @@ class View(NamedTuple):
     def broadcast_to(self, shape: Sequence[int]) -> View:
         """The view repeated along axes of length 1 and new ones at the front."""
         shape = tuple(shape)
+        if shape == self.shape:
+            return self
         new = len(shape) - self.ndim
         strides = [0] * new
         for have, stride, want in zip(self.shape, self.strides, shape[new:], strict=True):
@@ -80,6 +80,14 @@ class View(NamedTuple):
 
 
 ITEMSIZE = {name: 2 if name == "bfloat16" else np.dtype(name).itemsize for name in SUPPORTED}
+
+
+@functools.lru_cache(4096)
+def _in_c_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    return all(
+        n == 1 or s == expected
+        for n, s, expected in zip(shape, strides, c_strides(shape), strict=True)
+    )
 
 
 def c_strides(shape: Sequence[int]) -> tuple[int, ...]:

@@ -20,6 +20,8 @@ def normalized_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """Axes as non-negative numbers, in order; None stands for all of them."""
     if axis is None:
         return tuple(range(ndim))
+    if type(axis) is int and -ndim <= axis < ndim:  # as nearly always
+        return (axis % ndim,)
     given = axis if isinstance(axis, tuple | list) else (axis,)
     found = []
     for item in given:

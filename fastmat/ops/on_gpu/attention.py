@@ -11,6 +11,7 @@ from fastmat.cuda import arrays, driver
 from fastmat.cuda.arrays import empty, same_device, stream_of
 from fastmat.cuda.attention import attention
 from fastmat.cuda.attention_halves import attention_of_halves
+from fastmat.cuda.copy import may_overlap
 from fastmat.cuda.launch_attention import tiles_for
 from fastmat.cuda.launch_attention_halves import warps_for
 from fastmat.ops.attention import Attended
@@ -20,7 +21,6 @@ from fastmat.ops.on_gpu.attention_operands import (
     copy,
     in_runs,
     mask_of,
-    overlap,
     pairs_of_axes,
     promoted,
     read,
@@ -52,10 +52,8 @@ def scaled_dot_product_attention(
     width = operands[2].shape[-1]
     device = same_device(q=operands[0], k=operands[1], v=operands[2], mask=masks)
     result, destination = arrays.target(out, (*batch, m, width), dtype, operands[0])
-    if out is not None:
-        same_device(q=operands[0], out=destination)
     target = destination
-    if out is not None and any(overlap(destination, x) for x in (*operands, masks) if x):
+    if out is not None and any(may_overlap(destination, x) for x in (*operands, masks) if x):
         _, target = empty(destination.shape, dtype, operands[0])
     logsumexp, logs = None, None
     if return_stats:

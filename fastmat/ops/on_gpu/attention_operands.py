@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -102,28 +103,12 @@ def scale_of(scale: float | None, q: View) -> float:
 
 def in_runs(x: View) -> bool:
     """Whether rows can be read by accesses of 16 bytes."""
-    run = 16 // x.itemsize
-    return (
-        x.strides[-1] == 1
-        and x.shape[-1] % run == 0
-        and x.pointer % 16 == 0
-        and all(s % run == 0 for s in x.strides[:-1])
-    )
+    return x.pointer % 16 == 0 and _in_runs(x.shape[-1], x.strides, 16 // x.itemsize)
 
 
-def overlap(x: View, y: View) -> bool:
-    """Whether two views may share memory."""
-    (low, high), (other_low, other_high) = _extent(x), _extent(y)
-    return low < other_high and other_low < high
-
-
-def _extent(x: View) -> tuple[int, int]:
-    if not x.size:
-        return 0, 0
-    reach = [(n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)]
-    low = sum(r for r in reach if r < 0)
-    high = sum(r for r in reach if r > 0) + 1
-    return x.pointer + low * x.itemsize, x.pointer + high * x.itemsize
+@functools.lru_cache(1024)
+def _in_runs(columns: int, strides: Shape, run: int) -> bool:
+    return strides[-1] == 1 and columns % run == 0 and all(s % run == 0 for s in strides[:-1])
 
 
 def pairs_of_axes(
@@ -133,11 +118,27 @@ def pairs_of_axes(
 
     Neighbouring axes that all views walk through in equal steps count as one.
     """
-    some = [x for x in views if x is not None]
+    steps = tuple([None if x is None else (x.strides, x.itemsize) for x in views])
+    for lengths, planes in _pairs_of_axes(batch, steps):
+        yield (
+            lengths,
+            [
+                plane if x is None else (x.pointer + plane[0], *plane[1:])
+                for x, plane in zip(views, planes, strict=True)
+            ],
+        )
+
+
+@functools.lru_cache(1024)
+def _pairs_of_axes(
+    batch: Shape, arrays: tuple[tuple[Shape, int] | None, ...]
+) -> list[tuple[tuple[int, int], list[Plane]]]:
+    """The same for strides and itemsizes, with bytes from the pointers of arrays."""
+    some = [x for x in arrays if x is not None]
     axes = [i for i, n in enumerate(batch) if n != 1]
     runs: list[tuple[int, list[int]]] = []  # length; strides in each view
     for axis in axes:
-        steps = [x.strides[axis] for x in some]
+        steps = [strides[axis] for strides, _ in some]
         n = batch[axis]
         if runs and all(s == n * t for s, t in zip(runs[-1][1], steps, strict=True)):
             runs[-1] = (runs[-1][0] * n, steps)
@@ -146,20 +147,21 @@ def pairs_of_axes(
     while len(runs) < 2:
         runs.insert(0, (1, [0] * len(some)))
     *looped, (outer, outer_steps), (heads, head_steps) = runs
-    own = [(*x.strides[len(batch) :], 0, 0) for x in some]
+    own = [(*strides[len(batch) :], 0, 0) for strides, _ in some]
+    pairs = []
     for index in itertools.product(*(range(n) for n, _ in looped)):
         found = iter(
             (
-                x.pointer
-                + x.itemsize * sum(i * s[at] for i, (_, s) in zip(index, looped, strict=True)),
+                itemsize * sum(i * s[at] for i, (_, s) in zip(index, looped, strict=True)),
                 outer_steps[at],
                 head_steps[at],
                 own[at][0],
                 own[at][1],
             )
-            for at, x in enumerate(some)
+            for at, (_, itemsize) in enumerate(some)
         )
-        yield (outer, heads), [_NOTHING if x is None else next(found) for x in views]
+        pairs.append(((outer, heads), [_NOTHING if x is None else next(found) for x in arrays]))
+    return pairs
 
 
 def copy(x: View, out: View, stream: int, device: int) -> None:

@@ -11,6 +11,7 @@ from fastmat.cuda.arrays import View, empty, same_device, stream_of
 from fastmat.cuda.attention_delta import QUERIES, prepare
 from fastmat.cuda.attention_halves_vjp import attention_vjp_of_halves
 from fastmat.cuda.attention_vjp import attention_vjp
+from fastmat.cuda.copy import may_overlap
 from fastmat.cuda.launch_attention import walk_for
 from fastmat.cuda.launch_attention_halves import gradient_warps_for
 from fastmat.ops.attention import AttentionGradients
@@ -24,7 +25,6 @@ from fastmat.ops.on_gpu.attention_operands import (
     floating,
     in_runs,
     mask_of,
-    overlap,
     pairs_of_axes,
     promoted,
     read,
@@ -70,7 +70,7 @@ def scaled_dot_product_attention_vjp(
     targets = []
     for x, to in zip(given, destinations, strict=True):
         full = (*batch, *x.shape[-2:])
-        if to is not None and full == x.shape and not any(overlap(to, y) for y in read_arrays):
+        if to is not None and full == x.shape and not any(may_overlap(to, y) for y in read_arrays):
             targets.append((None, to))
         else:
             targets.append(empty(full, x.dtype if full == x.shape else number, given[0]))
@@ -172,6 +172,6 @@ def destinations_of(out: Any, given: list[View]) -> list[View | None]:
     ]
     some = [to for to in found if to is not None]
     for i, to in enumerate(some):
-        if any(overlap(to, other) for other in some[:i]):
+        if any(may_overlap(to, other) for other in some[:i]):
             raise ValueError("out has arrays that overlap; gradients need one each")
     return found

@@ -142,8 +142,6 @@ def reduced(
     """
     kept, shape = reduced_shapes(x.shape, axes, keepdims)
     array, target = arrays.target(out, shape, dtype, x)
-    if out is not None:
-        arrays.same_device(x=x, out=target)
     if target.size == 0:
         return array
     stream = arrays.stream_of(x)

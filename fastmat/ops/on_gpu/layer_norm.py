@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 from fastmat.cuda import layer_norm as rows
 from fastmat.cuda.arrays import View, empty, same_device, stream_of
+from fastmat.cuda.copy import may_overlap
 from fastmat.cuda.moments import MEAN_SPREAD, MOMENTS, SQUARES
 from fastmat.ops.activations import ACTIVATIONS, NAMES
 from fastmat.ops.normalized import Normalized, NormalizedSum, SumStatistics, last_axes
@@ -21,7 +23,6 @@ from fastmat.ops.on_gpu.statistics import (
     mask_for,
     measured,
     numbers_of,
-    overlap,
     parameters_for,
 )
 from fastmat.ops.on_gpu.strided import added_to, grouped
@@ -103,7 +104,7 @@ def _last_axes_norm(
     target = Target(for_result, array, (w, b, kept, added))
     if added is not None:
         total = Target(for_sum, array, (w, b, kept), (added,))
-        if overlap(target.view, total.view):
+        if may_overlap(target.view, total.view):
             target.view = empty(array.shape, array.dtype, array)[1]
     mean = rstd = statistics = None
     if return_stats:
@@ -148,22 +149,47 @@ def by_rows(
     statistics: tuple[View, View] | None,
 ) -> bool:
     """Normalize contiguous rows in one pass over memory, if they are that and fit."""
+    views = (x, added, *parameters, y, total)
+    plan = _plan_by_rows(
+        axes,
+        tuple([v and (v.pointer % 16, v.shape, v.strides, v.dtype) for v in views]),
+        centred, activation, statistics is not None,
+    )  # fmt: skip
+    if plan is None:
+        return False
+    kernel, count, n, step, y_step = plan
+    given = (*views, *(statistics or (None, None)))
+    launch_rows(kernel, given, count, n, step, y_step, eps)
+    return True
+
+
+@functools.lru_cache(4096)
+def _plan_by_rows(
+    axes: Axes,
+    arrays: tuple[tuple[Any, ...] | None, ...],
+    centred: bool,
+    activation: Any,
+    statistics: bool,
+) -> tuple[Any, int, int, int, int] | None:
+    """The kernel, the number of rows, their length and how far they lie apart."""
+    x, added, weight, bias, y, total = [None if a is None else _without_memory(*a) for a in arrays]
+    assert x is not None
+    assert y is not None
     found = rows_of(axes, x, y)
     if found is None or x.size == 0:
-        return False
+        return None
     count, n, (step, y_step) = found
     if (
         added is not None
         and total is not None
         and not (added.contiguous and total.contiguous and step == n)
     ):
-        return False
-    weight, bias = parameters
+        return None
     given = weight if weight is not None else bias
     run = 16 // x.itemsize
     width = min(run * (1 if given is None else given.itemsize), 16)
-    aligned = all(v is None or v.pointer % 16 == 0 for v in (x, y, added, total))
-    aligned = aligned and all(v is None or v.pointer % width == 0 for v in parameters)
+    aligned = all(v is None or v.pointer == 0 for v in (x, y, added, total))
+    aligned = aligned and all(v is None or v.pointer % width == 0 for v in (weight, bias))
     if not aligned or n % run or (count > 1 and (step % run or y_step % run)):
         run = 1
     variant = rows.Variant(
@@ -174,14 +200,19 @@ def by_rows(
         bias is not None,
         rows.BY_COLUMN,
         added is not None,
-        statistics is not None,
+        statistics,
         activation,
         run,
     )
-    return normalize_rows(
-        variant, (x, added, weight, bias, y, total, *(statistics or (None, None))),
-        count, n, step, y_step, eps,
-    )  # fmt: skip
+    kernel = rows.norm(variant, n, count)
+    return None if kernel is None else (kernel, count, n, step, y_step)
+
+
+def _without_memory(
+    pointer: int, shape: Axes, strides: Axes, dtype: str, library: Any = None
+) -> View:
+    """A view that only says how an array lies."""
+    return View(pointer, shape, strides, dtype, 0, library, None)
 
 
 def rows_of(axes: Axes, *arrays: View) -> tuple[int, int, tuple[int, ...]] | None:
@@ -218,22 +249,30 @@ def normalize_rows(
     kernel = rows.norm(variant, n, count)
     if kernel is None:
         return False
+    launch_rows(kernel, views, count, n, step, y_step, eps, period, length, share)
+    return True
+
+
+def launch_rows(
+    kernel: Any,
+    views: tuple[View | None, ...],
+    count: int,
+    n: int,
+    step: int,
+    y_step: int,
+    eps: float,
+    period: int = 1,
+    length: int = 1,
+    share: float | None = None,
+) -> None:
+    """Launch a kernel for contiguous rows."""
     x = views[0]
     assert x is not None
-    pointers = [0 if v is None else v.pointer for v in views]
     arguments = (
-        *pointers,
-        count,
-        n,
-        step,
-        y_step,
-        1 / n if share is None else share,
-        eps,
-        period,
-        length,
-    )
+        *[0 if v is None else v.pointer for v in views],
+        count, n, step, y_step, 1 / n if share is None else share, eps, period, length,
+    )  # fmt: skip
     kernel(-(-count // kernel.rows), arguments, stream_of(x), x.device)
-    return True
 
 
 def by_groups(

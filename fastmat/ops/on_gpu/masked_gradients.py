@@ -158,10 +158,7 @@ def _of_groups(given: Any, name: str, x: View, axes: Axes, keepdims: bool) -> Vi
 
 
 def _target(given: _Given, dtype: str, out: Any) -> tuple[Any, View]:
-    array, target = arrays.target(out, given.x.shape, dtype, given.x)
-    if out is not None:
-        arrays.same_device(x=given.x, out=target)
-    return array, target
+    return arrays.target(out, given.x.shape, dtype, given.x)
 
 
 def _written(op: str, given: _Given, correction: float, out: Any) -> Any:

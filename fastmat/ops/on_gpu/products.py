@@ -156,12 +156,10 @@ def stored(
     like = inputs[0]
     result, final = target(out, shape, dtype, like)
     place = final
-    if out is not None:
-        same_device(x1=like, out=final)
-        if any(may_overlap(final, x) for x in inputs):
-            place = empty(shape, dtype, like)[1]
-            if keeps:
-                copy(final, place, stream_of(like))
+    if out is not None and any(may_overlap(final, x) for x in inputs):
+        place = empty(shape, dtype, like)[1]
+        if keeps:
+            copy(final, place, stream_of(like))
     compute_into(with_axes(place, axes) if axes else place)
     if place is not final:
         copy(place, final, stream_of(like))

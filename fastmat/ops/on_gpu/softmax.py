@@ -51,8 +51,10 @@ def log_softmax_vjp(
 def _same_shape(op: str, x: Any, axis: Any, mask: Any, out: Any) -> Any:
     numbers = real(x, "x")
     axes = normalized_axes(axis, numbers.ndim)
-    kept = None if mask is None else mask_of(mask, numbers, "x")
-    arrays.same_device(x=numbers, mask=kept)
+    kept = None
+    if mask is not None:
+        kept = mask_of(mask, numbers, "x")
+        arrays.same_device(x=numbers, mask=kept)
     return _run(op, axes, numbers, None, kept, out)
 
 
@@ -85,8 +87,6 @@ def _run(
 ) -> Any:
     dtype = floating(x.dtype)
     array, target = arrays.target(out, x.shape, dtype, x)
-    if out is not None:
-        arrays.same_device(x=x, out=target)
     if x.size == 0:
         return array
     stream = arrays.stream_of(x)
@@ -143,8 +143,6 @@ def logsumexp_vjp(
     inputs = (numbers, *given) if kept_numbers is None else (numbers, *given, kept_numbers)
     dtype = floating(numbers.dtype)
     array, target = arrays.target(out, numbers.shape, dtype, numbers)
-    if out is not None:
-        arrays.same_device(x=numbers, out=target)
     if numbers.size == 0:
         return array
     stream = arrays.stream_of(numbers)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastmat.cuda import normalization
 from fastmat.cuda.arrays import View, c_strides, empty, stream_of, target, view
+from fastmat.cuda.copy import may_overlap
 from fastmat.cuda.launch_norms import GROUP_BLOCK, MAP_BLOCK, pieces_for, shape_for
 from fastmat.cuda.moments import PLANES, finish, measure
 from fastmat.cuda.statistics import given as given_kernel
@@ -210,23 +211,6 @@ def apply(
         kernel(-(-sizes[0] // MAP_BLOCK), arguments, stream, x.device)
 
 
-def _extent(x: View) -> tuple[int, int]:
-    if x.contiguous:
-        return x.pointer, x.pointer + x.size * x.itemsize
-    reach = [(n - 1) * s for n, s in zip(x.shape, x.strides, strict=True)]
-    low = sum(r for r in reach if r < 0) * x.itemsize
-    high = (sum(r for r in reach if r > 0) + 1) * x.itemsize
-    return x.pointer + low, x.pointer + high
-
-
-def overlap(x: View, y: View) -> bool:
-    """Whether two arrays may share memory."""
-    if x.size == 0 or y.size == 0:
-        return False
-    (a, b), (c, d) = _extent(x), _extent(y)
-    return a < d and c < b
-
-
 class Target:
     """Where the result goes: `out` itself, unless what is still read lies there."""
 
@@ -239,10 +223,10 @@ class Target:
             return
         f = self.final
         for other in (x, *same):
-            if overlap(f, other) and (f.pointer, f.strides) != (other.pointer, other.strides):
+            if may_overlap(f, other) and (f.pointer, f.strides) != (other.pointer, other.strides):
                 others = (*others, other)
         repeats = any(s == 0 and n > 1 for s, n in zip(f.strides, f.shape, strict=True))
-        if repeats or any(other is not None and overlap(f, other) for other in others):
+        if repeats or any(other is not None and may_overlap(f, other) for other in others):
             self.view = empty(x.shape, x.dtype, x)[1]
 
     def delivered(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastmat.cuda.arrays import View, empty, same_device, stream_of, target, view
+from fastmat.cuda.arrays import View, empty, stream_of, target, view
 from fastmat.cuda.copy import copy, may_overlap
 from fastmat.ops.transpose import permutation
 
@@ -30,8 +30,6 @@ def matrix_transpose(x: Any, /, out: Any = None) -> Any:
 def _permuted(a: View, order: Sequence[int], out: Any) -> Any:
     source = a.transposed(order)
     result, place = target(out, source.shape, a.dtype, a)
-    if out is not None:
-        same_device(x=a, out=place)
     stream = stream_of(a)
     if out is not None and may_overlap(a, place):
         _, scratch = empty(source.shape, a.dtype, a)
