@@ -52,10 +52,12 @@ FINISHING = {
 }
 SPLIT_DEPTH = 128  # numbers of k that a part has at least
 ENOUGH_WARPS = 9  # with which a multiprocessor reaches its rate
-# Costs beside those of products, in products of one multiprocessor, which does 128 in a cycle:
-START = 250_000  # until the first numbers of a tile have come, and from its last to the end
-ADDING = 2_000_000  # of the launch that adds up parts, the work of the host included
-ADDED = 57  # of writing a sum of a part and reading it again
+# Costs in microseconds, of float32 on an H200:
+PRODUCTS = 173_000  # what a multiprocessor computes in one
+START = 1.4  # until the first numbers of a tile have come, and from its last to the end
+ADDING = 9.0  # of the launch that adds up parts, the work of the host included
+AWAITED = 0.08  # of each part, since each sum of the result is added up by one thread
+ADDED = 2e-6  # of writing a sum of a part and reading it again
 
 
 def tile_for(
@@ -68,11 +70,12 @@ def tile_for(
         for parts in _numbers_of_parts(tiles, tile.blocks, k, multiprocessors):
             blocks = -(-tiles * parts // multiprocessors)  # of a multiprocessor
             reached = rate * _with_warps_of(tile, blocks) / _with_warps_of(tile, tile.blocks)
-            cost = blocks * tile.rows * tile.cols * -(-k // parts) / reached + START
+            products = blocks * tile.rows * tile.cols * -(-k // parts)
+            time = START + products / (reached * PRODUCTS)
             if parts > 1:
-                cost += ADDING + ADDED * parts * m * n * items / multiprocessors
-            if best is None or cost < best[0]:
-                best = cost, tile, parts
+                time += ADDING + parts * (AWAITED + ADDED * m * n * items)
+            if best is None or time < best[0]:
+                best = time, tile, parts
     assert best is not None
     _, tile, parts = best
     return tile, parts
