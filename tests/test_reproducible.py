@@ -106,18 +106,15 @@ COMPLEX_TOO |= {"matmul_vjp", "take_submatrix", "take_submatrix_vjp", "put_subma
 COMPLEX_TOO |= COMPLEX_DRAWS
 COMPLEX_TOO |= {op for op in CALLS if op.startswith("linalg.")}
 REAL = set(CALLS) - COMPLEX_TOO
-# float32 in every run: each row is compiled twice, and dtypes share all that shares out work.
-ROWS = [
-    pytest.param(op, shapes, dtype, marks=pytest.mark.exhaustive if dtype != "f4" else ())
-    for dtype in DTYPES
-    for op, rows in CALLS.items()
-    for shapes in rows
-    if op not in REAL or dtype != "c8"
-]
-every_row = pytest.mark.parametrize(
-    ("op", "shapes", "dtype"),
-    ROWS,
-    ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x)),
+# float32 in every run: each operation is compiled twice, and dtypes share all that shares out work.
+every_operation = pytest.mark.parametrize(
+    ("op", "dtype"),
+    [
+        pytest.param(op, dtype, marks=pytest.mark.exhaustive if dtype != "f4" else ())
+        for dtype in DTYPES
+        for op in CALLS
+        if op not in REAL or dtype != "c8"
+    ],
 )
 
 
@@ -142,7 +139,7 @@ def compiled(op):
     @njit(parallel=True)
     def four_times(args, outs):
         for i in prange(4):
-            outs[i] = function(*args)
+            outs[i] = once(args)
 
     return once, four_times
 
@@ -151,9 +148,13 @@ def test_every_operation_has_a_row():
     assert {op.split()[0] for op in CALLS} == set(NAMES)
 
 
-@every_row
-def test_at_any_number_of_threads_from_python_and_njit(op, shapes, dtype):
-    args = operands(shapes, dtype)
+@every_operation
+def test_at_any_number_of_threads_from_python_and_njit(op, dtype):
+    for shapes in CALLS[op]:  # in one test, so that one process compiles them all
+        check_every_way(op, operands(shapes, dtype))
+
+
+def check_every_way(op, args):
     once, four_times = (None, None) if op in PYTHON_ALONE else compiled(op)
     expected = np.asarray(called(op)(*args))
     found = {}
@@ -172,9 +173,13 @@ def test_at_any_number_of_threads_from_python_and_njit(op, shapes, dtype):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@every_row
-def test_in_a_forked_child(op, shapes, dtype):
-    args = operands(shapes, dtype)
+@every_operation
+def test_in_a_forked_child(op, dtype):
+    for shapes in CALLS[op]:
+        check_in_a_forked_child(op, operands(shapes, dtype))
+
+
+def check_in_a_forked_child(op, args):
     numba.set_num_threads(4)
     expected = bits(np.asarray(called(op)(*args)))
     child = os.fork()
