@@ -31,6 +31,13 @@ def bits(typingctx, array, shape, strides):
 
 
 @intrinsic
+def strided(typingctx, array, shape, strides):
+    """The items of the array with this shape and these strides."""
+    result = array.copy(ndim=len(shape), layout="A")
+    return result(array, shape, strides), _codegen(holding=True)
+
+
+@intrinsic
 def plane(typingctx, array, offset, shape, strides):
     """`bits` from some bytes into the array on, which do not keep it alive: cheap in a loop.
 

@@ -10,7 +10,7 @@ from numba.np.numpy_support import as_dtype
 from fastmat.core.compile import call_all
 from fastmat.core.dtypes import movable, unmovable
 from fastmat.cpu.blocking_transpose import SQUARE, tuning
-from fastmat.cpu.strides import AXES, address, bits
+from fastmat.cpu.strides import AXES, address, bits, strided
 from fastmat.cpu.transpose import assign
 from fastmat.cpu.transpose_square import transpose_in_place
 from fastmat.cpu.views import overlap
@@ -157,9 +157,18 @@ def copy_items(src, dst):
 
 @overload(_view)
 def _view_of(x, order):
-    if x.ndim == 0:
+    ndim = x.ndim
+    if ndim == 0:
         return lambda x, order: x
-    return lambda x, order: np.transpose(x, order)
+
+    def view(x, order):  # Numba's own takes seconds to compile: it looks for axes given twice
+        shape, strides = x.shape, x.strides
+        for i in range(ndim):
+            shape = tuple_setitem(shape, i, x.shape[order[i]])
+            strides = tuple_setitem(strides, i, x.strides[order[i]])
+        return strided(x, shape, strides)
+
+    return view
 
 
 @overload(_exchanged)
@@ -184,7 +193,7 @@ def _exchanged_in_place(out, order):
             if order[i] != i:
                 last = tuple_setitem(last, kept, i)
                 kept += 1
-        squares = np.transpose(out, last)
+        squares = _view(out, last)
         a = bits(squares, ones + squares.shape, zeros + squares.strides)
         call_all(transpose_in_place, a.dtype, (a, parallel, SQUARE))
         return True
