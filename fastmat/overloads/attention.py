@@ -19,6 +19,7 @@ from fastmat.cpu.views import overlap
 from fastmat.ops import attention as ops
 from fastmat.ops.attention import FLOATING, Attended, AttentionGradients
 from fastmat.overloads.groups import picked
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import array_type, as_kernel_reads, check_out, given, numba_dtype
 
 _NUMBERS = (types.Integer, types.Float, types.Boolean, int, float)
@@ -79,7 +80,7 @@ def _writer(out, ndim, dtype):
         else:
             target = np.empty(shape, item)
             run(*arguments, target, logsumexp)
-            out[...] = target
+            store(target, out)
         return out
 
     if in_place:
@@ -90,7 +91,7 @@ def _writer(out, ndim, dtype):
             raise ValueError("out has another shape than the result")
         target = np.empty(shape, item)
         run(*arguments, target, logsumexp)
-        out[...] = target
+        store(target, out)
         return out
 
     return inlined(converted)
@@ -128,7 +129,7 @@ def _scaled_dot_product_attention_vjp(
             raise errors.TypingError(f"{name} has {x.ndim} dimensions; it must have {wanted}")
     read, of_result, item = _reader(q, k, v, dtype), _in_dtype(dtype), numba_dtype(dtype)
     cut, cut_mask = _cutter(ndim - 2), _mask_cutter(mask, dtype, ndim - 2)
-    store = _store(out, (q, k, v), ndim)
+    deliver = _delivering(out, (q, k, v), ndim)
 
     def vjp(
         cotangent, q, k, v, result, logsumexp, mask=None, is_causal=False, scale=None, out=None
@@ -156,12 +157,12 @@ def _scaled_dot_product_attention_vjp(
                 how = bool(is_causal), factor
                 args = (*inputs, cut(logs, index), *masks, *results, *how)
                 call_all(vjp_kernel, first.dtype, args)
-        return AttentionGradients(*store(out, (q, k, v), (dq, dk, dv)))
+        return AttentionGradients(*deliver(out, (q, k, v), (dq, dk, dv)))
 
     return vjp
 
 
-def _store(out, arguments, ndim):
+def _delivering(out, arguments, ndim):
     """A function (out, arguments, gradients): gradients in the shapes and dtypes of arguments."""
     sums = [_sum(x, ndim) for x in arguments]
     if not given(out):
@@ -206,11 +207,11 @@ def _kept(to, total):
     if not given(to):
         return inlined(lambda to, gradient, x: total(gradient, x))
 
-    def store(to, gradient, x):
-        to[...] = total(gradient, x)
+    def into(to, gradient, x):
+        store(total(gradient, x), to)
         return to
 
-    return inlined(store)
+    return inlined(into)
 
 
 def _sum(x, full_ndim):
@@ -219,7 +220,7 @@ def _sum(x, full_ndim):
 
     def add_up(gradient, x):
         total = np.zeros(x.shape, np.float64)
-        for index in np.ndindex(gradient.shape[:-2]):
+        for index in np.ndindex(gradient.shape):
             place = index[extra:]
             for axis in range(ndim - 2):
                 if x.shape[axis] == 1:
@@ -227,14 +228,7 @@ def _sum(x, full_ndim):
             total[place] += gradient[index]
         return total.astype(item)
 
-    def add_up_all(gradient, x):
-        total = np.zeros(x.shape, np.float64)
-        for index in np.ndindex(gradient.shape[:-2]):
-            total += gradient[index]
-        return total.astype(item)
-
-    add = inlined(add_up_all if ndim == 2 else add_up)
-
+    add = inlined(add_up)
     if extra:
         return add
 

@@ -14,6 +14,7 @@ from fastmat.core.inline import inlined
 from fastmat.core.mathfn import NUMBA_DTYPES
 from fastmat.cpu.strides import AXES
 from fastmat.ops.draws import POSITIONS
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import given
 from fastmat.overloads.values import cast_out
 
@@ -103,7 +104,7 @@ def drawer(kernel, element, dtype, size, out, rng, stream, offset, whole):
         else:
             result = np.empty(shape, item)
             fill(result, rng, stream, offset, whole, parameters)
-            out[...] = result
+            store(result, out)
         return out
 
     return inlined(draw_into)

@@ -11,6 +11,7 @@ from fastmat.cpu.power_step import power_step as step_kernel
 from fastmat.cpu.views import overlap
 from fastmat.ops import gram as ops
 from fastmat.overloads.factors import check_ndim, check_shape, converted, floating
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import as_kernel_reads, check_out, given, numba_dtype, numpy_dtype
 
 
@@ -42,7 +43,7 @@ def _gram(a, out=None):
         else:
             result = np.empty(out.shape, item)
             _fill(a, result)
-            out[...] = result
+            store(result, out)
         return out
 
     return gram_into
@@ -101,7 +102,7 @@ def _power_step(a, q, out=None):
 
     def step_into(a, q, out=None):
         check_shape(out, q.shape)
-        out[...] = step(a, q)
+        store(step(a, q), out)
         return out
 
     return step_into

@@ -19,6 +19,7 @@ from fastmat.core.dtypes import kernel_name
 from fastmat.core.inline import inlined
 from fastmat.core.mathfn import NUMBA_DTYPES
 from fastmat.cpu.views import overlap
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import check_out, given, numpy_dtype
 
 i64 = ir.IntType(64)
@@ -158,7 +159,7 @@ def writer(x, out, dtype, joined, run):
                 raise ValueError("out has another shape than the result")
             target = np.empty(x.shape, item)
             run(arguments, extra, target)
-            out[...] = target
+            store(target, out)
             return out
 
         return inlined(write_converted)
@@ -169,7 +170,7 @@ def writer(x, out, dtype, joined, run):
         if _clashes(arguments, out):
             target = np.empty(x.shape, item)
             run(arguments, extra, target)
-            out[...] = target
+            store(target, out)
         else:
             run(arguments, extra, out)
         return out
@@ -223,7 +224,7 @@ def _one_of_pair(out, ndim, dtype, joined, full):
 
         @inlined
         def copied(out, target, view):
-            out[...] = target
+            store(target, out)
             return out
 
         return new_if_it_fits, copied
@@ -242,7 +243,7 @@ def _one_of_pair(out, ndim, dtype, joined, full):
     def delivered(out, target, view):
         own = full(target)
         if own.ctypes.data != view.ctypes.data:
-            own[...] = view
+            store(view, own)
         return target
 
     return itself, delivered

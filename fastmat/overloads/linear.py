@@ -10,12 +10,14 @@ from numba.np.numpy_support import as_dtype
 from fastmat.core.dtypes import kernel_name, unsupported
 from fastmat.cpu.epilogues import named
 from fastmat.cpu.linear import after_bias
+from fastmat.cpu.strides import strided
 from fastmat.ops import linear as ops
 from fastmat.ops.linear import NAMES, LinearGradients, MatmulGradients
 from fastmat.ops.matmul import matmul, vecmat
 from fastmat.ops.programmed import ACTIVATIONS
 from fastmat.overloads.matmul import _EXPANDED
 from fastmat.overloads.programmed import constant
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import (
     array_type,
     check_out,
@@ -66,7 +68,7 @@ def _linear(x, weight, bias=None, activation=None, out=None):
     def into(x, weight, bias=None, activation=None, out=None):
         if out.shape != (*x.shape[:-1], weight.shape[0]):
             raise ValueError("out has another shape than the result")
-        out[...] = layer(x, weight, bias)
+        store(layer(x, weight, bias), out)
         return out
 
     return into
@@ -223,7 +225,11 @@ def _unmasked(cotangent, mask):
 
 @njit
 def _swapped(x):
-    return np.swapaxes(x, x.ndim - 2, x.ndim - 1)
+    rows, columns = x.ndim - 2, x.ndim - 1
+    shape = tuple_setitem(x.shape, rows, x.shape[columns])
+    strides = tuple_setitem(x.strides, rows, x.strides[columns])
+    shape = tuple_setitem(shape, columns, x.shape[rows])
+    return strided(x, shape, tuple_setitem(strides, columns, x.strides[rows]))
 
 
 def _summed(gradient, shape):

@@ -17,6 +17,7 @@ from fastmat.cpu.views import overlap
 from fastmat.ops import masked as ops
 from fastmat.ops.masked import FillGradients
 from fastmat.overloads.groups import floating, ready
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import as_kernel_reads, given
 from fastmat.overloads.values import (
     apart,
@@ -107,7 +108,7 @@ def _writer(x, ndim, dtype, out, run):
         def write_cast(x, arguments, shape, out):
             if out.shape != shape:
                 raise ValueError("out has another shape than the result")
-            out[...] = write_new(x, arguments, shape, None)
+            store(write_new(x, arguments, shape, None), out)
             return out
 
         return inlined(write_cast)
@@ -296,7 +297,7 @@ def _gradient_by_x(g, mask, dtype, shape, out):
         check(shape, g.shape)
         if out.shape != shape:
             raise ValueError("out has another shape than the result")
-        out[...] = add_up(g, mask, shape)
+        store(add_up(g, mask, shape), out)
         return out
 
     return inlined(summed_into)

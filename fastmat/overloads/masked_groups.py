@@ -21,6 +21,7 @@ from fastmat.overloads.groups import (
     plan,
     statistics_shape,
 )
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import array_type, given, numba_dtype, numpy_dtype
 
 
@@ -286,7 +287,7 @@ def finisher(x, axes, keepdims, out, dtype):
         found = reduced(result)
         if out.shape != found.shape:
             raise ValueError("out has another shape than the result")
-        out[...] = found
+        store(found, out)
         return out
 
     return inlined(write)

@@ -12,6 +12,7 @@ from fastmat.cpu.small import is_small
 from fastmat.cpu.views import address, moved_last, overlap
 from fastmat.ops import matmul as ops
 from fastmat.overloads import programmed as programs
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import (
     array_type,
     as_kernel_reads,
@@ -128,7 +129,7 @@ def _product(kernel, x1, x2, out, dtype, row, column):
             else:
                 result = np.empty(out.shape, item)
                 _multiply(kernel, a, b, expanded(result))
-                out[...] = result
+                store(result, out)
             return out
 
         if two_matrices and unconverted and item in small.alone.numba_dtypes():
@@ -303,14 +304,14 @@ def _programmed(x1, x2, out, dtype, semiring, mask, fill, epilogue, epilogue_arg
             result = np.empty(out.shape, item)
             begin(result, out)
             run(a, b, result, mask, fill, epilogue_args)
-            out[...] = result
+            store(result, out)
         return out
 
     return product
 
 
 def _copy(target, source):
-    target[...] = source
+    store(source, target)
 
 
 @njit

@@ -25,6 +25,7 @@ from fastmat.overloads.draws import (
     seed_reader,
     stream_reader,
 )
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import array_type, check_out, given
 
 _GAIN_OF_RELU = math.sqrt(2.0)
@@ -69,7 +70,7 @@ def _permutation(x, out=None, rng=None, stream=0, offset=0):
     def permutation(x, out=None, rng=None, stream=0, offset=0):
         if out.shape != shape_of(x):
             raise ValueError("out has another shape than the result")
-        out[...] = shuffled(x, rng, stream, offset)
+        store(shuffled(x, rng, stream, offset), out)
         return out
 
     return permutation
@@ -123,7 +124,7 @@ def _orthogonal(n, m=None, dtype=None, out=None, rng=None, stream=0, offset=0):
     def orthogonal(n, m=None, dtype=None, out=None, rng=None, stream=0, offset=0):
         if out.shape != (np.int64(n), columns(n, m)):
             raise ValueError("out has another shape than the result")
-        out[...] = generate(n, m, rng, stream, offset)
+        store(generate(n, m, rng, stream, offset), out)
         return out
 
     return orthogonal

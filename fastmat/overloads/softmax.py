@@ -38,6 +38,7 @@ from fastmat.overloads.groups import (
     writer,
 )
 from fastmat.overloads.mask_readers import mask_reader
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import given
 
 
@@ -123,7 +124,7 @@ def _logsumexp(x, axis=-1, keepdims=False, out=None, mask=None):
         result = reduced(compute(x, mask))
         if out.shape != result.shape:
             raise ValueError("out has another shape than the result")
-        out[...] = result
+        store(result, out)
         return out
 
     return logsumexp

@@ -10,6 +10,7 @@ from fastmat.cpu.solve_triangular import solve_triangular as kernel
 from fastmat.cpu.views import transposed
 from fastmat.ops import solve_triangular as ops
 from fastmat.overloads.factors import check_ndim, check_shape, converted, floating
+from fastmat.overloads.storing import store
 from fastmat.overloads.typing import as_kernel_reads, check_out, given, numba_dtype
 
 
@@ -54,7 +55,7 @@ def _solve_triangular(a, b, lower=False, trans=0, unit_diagonal=False, out=None)
 
     def into(a, b, lower=False, trans=0, unit_diagonal=False, out=None):
         check_shape(out, b.shape)
-        out[...] = solve(a, b, bool(lower), trans, bool(unit_diagonal))
+        store(solve(a, b, bool(lower), trans, bool(unit_diagonal)), out)
         return out
 
     return into

@@ -16,6 +16,7 @@ from fastmat.cpu.submatrix_vjp import add_up
 from fastmat.cpu.views import overlap
 from fastmat.ops import submatrix as ops
 from fastmat.overloads.groups import floating, ready
+from fastmat.overloads.storing import store
 from fastmat.overloads.transpose import copy_items
 from fastmat.overloads.typing import as_kernel_reads, given
 from fastmat.overloads.values import (
@@ -170,7 +171,7 @@ def _take_submatrix(x, rows, cols, out=None):
         else:
             result = np.empty(shape, item)
             move(view, r, c, result)
-            out[...] = result
+            store(result, out)
         return out
 
     return take_into
@@ -333,7 +334,7 @@ def _take_submatrix_vjp(cotangent, rows, cols, shape, out=None):
             raise ValueError("out has another shape than the result")
         result = np.empty(shape, item)
         add_into(g, rows, cols, r, c, result)
-        out[...] = result
+        store(result, out)
         return out
 
     return add_and_store
