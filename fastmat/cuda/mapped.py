@@ -161,8 +161,8 @@ def held_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> 
         here = cuda.local.array(held, types.uint8)
         group, thread = locate()
         length = types.int32(n)
-        if group >= count:
-            group, length = types.int32(0), types.int32(0)
+        if group >= types.uint32(count):
+            group, length = types.uint32(0), types.int32(0)
         starts = (
             offset(group, length1, length2, x0, x1, x2),
             offset(group, length1, length2, y0, y1, y2),
@@ -206,8 +206,8 @@ def long_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> 
         b = cuda.local.array(held, number)
         here = cuda.local.array(held, types.uint8)
         group, thread = locate()
-        if group >= count:
-            group, n = types.int32(0), types.int64(0)
+        if group >= types.uint32(count):
+            group, n = types.uint32(0), types.int64(0)
         starts = (
             offset(group, length1, length2, x0, x1, x2),
             offset(group, length1, length2, y0, y1, y2),
@@ -266,9 +266,9 @@ def first_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) ->
         part = cuda.blockIdx.y
         first = part * length
         end = min(n, first + length)
-        live = group < count
+        live = group < types.uint32(count)
         if not live:
-            group, end = types.int32(0), first
+            group, end = types.uint32(0), first
         starts = (
             offset(group, length1, length2, x0, x1, x2),
             offset(group, length1, length2, y0, y1, y2),
@@ -320,8 +320,8 @@ def second_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -
         part, splits = cuda.blockIdx.y, cuda.gridDim.y
         first = part * length
         end = min(n, first + length)
-        if group >= count:
-            group, end = types.int32(0), first
+        if group >= types.uint32(count):
+            group, end = types.uint32(0), first
         starts = (
             offset(group, length1, length2, x0, x1, x2),
             offset(group, length1, length2, y0, y1, y2),

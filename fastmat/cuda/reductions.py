@@ -3,11 +3,14 @@
 A state is a number of 32 or 64 bits, or a tuple of them. ``combine(a, b)`` is a device function
 that makes one state of two, of which `a` comes from the lower lanes.
 
+`combine` may be `symmetric`: its result has the same bits if a and b are exchanged.
+
 ``lanes_reduce(combine, width)`` is a device function ``reduce(state)``: the result for each group
     of `width` neighbouring lanes, in all of its lanes, the same bits. All lanes of the warp must
     call it.
 ``block_reduce(combine, threads)`` is a device function ``reduce(state, words)``: the result for
-    all threads of the block, in all of them, the same bits. `words` is an array in shared memory
+    all threads of the block, in all of them (or, if not `everywhere`, in those of the first
+    warp), the same bits. `words` is an array in shared memory
     of uint64, ``block_words(threads, numbers)`` long. It has one barrier (none for one warp), so
     that nobody may write to `words` before the next one: a loop that reduces must alternate
     between two such arrays.
@@ -26,9 +29,18 @@ import math
 import numpy as np
 from numba import cuda, types
 
+from fastmat.cuda.intrinsics import max_or_nan, min_or_nan
 from fastmat.cuda.intrinsics_states import exchanged, keep, kept
 
 WARP = 32
+
+_SYMMETRIC = set()
+
+
+def symmetric(combine):
+    """Say of a combine function that a and b may be exchanged."""
+    _SYMMETRIC.add(combine)
+    return combine
 
 
 @functools.cache
@@ -37,14 +49,14 @@ def lanes_reduce(combine, width=WARP):
     assert width in (1, 2, 4, 8, 16, 32)
     if combine in _TOGETHER:
         return _TOGETHER[combine](width)
-    symmetric = combine in SYMMETRIC
+    either_way = combine in _SYMMETRIC
 
     @cuda.jit(device=True, forceinline=True)
     def reduce(state):
         distance = 1
         while distance < width:
             other = exchanged(state, distance)
-            if symmetric or cuda.threadIdx.x & distance == 0:
+            if either_way or cuda.threadIdx.x & distance == 0:
                 state = combine(state, other)
             else:
                 state = combine(other, state)
@@ -60,8 +72,11 @@ def block_words(threads, numbers):
 
 
 @functools.cache
-def block_reduce(combine, threads):
-    """A device function: the result of all threads (32 times a power of two) in all of them."""
+def block_reduce(combine, threads, everywhere=True):
+    """A device function: the result of all threads (32 times a power of two) in all of them.
+
+    If not `everywhere`, only the threads of the first warp get it.
+    """
     warps = threads // WARP
     assert warps * WARP == threads
     assert warps & (warps - 1) == 0
@@ -77,7 +92,8 @@ def block_reduce(combine, threads):
             if thread & 31 == 0:
                 keep(words, thread >> 5, state)
             cuda.syncthreads()
-            state = among_warps(kept(words, thread & mask, state))
+            if everywhere or thread < WARP:
+                state = among_warps(kept(words, thread & mask, state))
         return state
 
     return reduce
@@ -111,25 +127,25 @@ def down_reduce(combine, lanes, rows):
     return reduce
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def plus(a, b):
     """The sum."""
     return a + b
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def larger(a, b):
     """The larger number; NaN if there is one."""
-    return a if a > b or a != a else b
+    return max_or_nan(a, b)
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def smaller(a, b):
     """The smaller number; NaN if there is one."""
-    return a if a < b or a != a else b
-
-
-SYMMETRIC = frozenset((plus, larger, smaller))  # the same bits if a and b are exchanged
+    return min_or_nan(a, b)
 
 
 def _log_sums(number):

@@ -9,7 +9,7 @@ from numba import cuda, types
 
 from fastmat.cuda.elements import element
 from fastmat.cuda.reduced import Reduction
-from fastmat.cuda.reductions import larger, log_sums, merged_moments, plus, smaller
+from fastmat.cuda.reductions import larger, log_sums, merged_moments, plus, smaller, symmetric
 from fastmat.cuda.rows import place
 from fastmat.cuda.softmax import exponentials, no_exponentials
 
@@ -66,11 +66,13 @@ def _identity(*state):
     return identity
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def _plus_pair(a, b):
     return a[0] + b[0], a[1] + b[1]
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def _plus_triple(a, b):
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
@@ -360,17 +362,20 @@ def _extreme(dtype, largest):
     def summary(held, width, run):
         @cuda.jit(device=True, forceinline=True)
         def extreme(a, here, first, thread):
-            found, value = types.int32(here[0]), a[0]
+            value, found = a[0], types.int32(0)
             for k in range(1, held):
                 value = better(value, a[k])
-                found |= here[k]
-            return value, types.int32(found)
+            for e in range(run):  # so that words of four are joined first
+                for k in range(e, held, run):
+                    found = types.int32(found | here[k])
+            return value, found
 
         return extreme
 
+    @symmetric
     @cuda.jit(device=True, forceinline=True)
     def combine(a, b):
-        return better(a[0], b[0]), a[1] | b[1]
+        return better(a[0], b[0]), types.int32(a[1] | b[1])
 
     @cuda.jit(device=True, forceinline=True)
     def finish(state, start, unused, given):

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 from numba import cuda, types
 
 from fastmat.cuda.elements import element
-from fastmat.cuda.intrinsics import load_run, store_run
+from fastmat.cuda.intrinsics import load_run, load_words, store_run
 from fastmat.cuda.reductions import block_reduce, block_words, down_reduce, lanes_reduce
 from fastmat.cuda.row_shapes import COLUMNS, IN_RUNS, LANES, NO_MASK, Shape
 
@@ -50,8 +51,11 @@ def reader(dtype, number):
 
 
 @functools.cache
-def row_loader(dtype, threads, run, runs, number=None):
-    """See the head of the file; `number` is what to compute with, if not as `element` says."""
+def row_loader(dtype, threads, run, runs, number=None, filled=True):
+    """See the head of the file; `number` is what to compute with, if not as `element` says.
+
+    If not `filled`, numbers beyond the end of a row are not set.
+    """
     kind = element(dtype)
     widen = reader(dtype, number)
     stored = kind.stored
@@ -60,22 +64,23 @@ def row_loader(dtype, threads, run, runs, number=None):
     @cuda.jit(device=True, forceinline=True)
     def load(held, x, base, step, n, thread, fill):
         raw = cuda.local.array(run, stored)
-        at = base + thread * step
+        first = types.int32(thread * run)
+        at = base + thread * step if run == 1 else base + first
         for k in range(runs):
-            j = (thread + k * threads) * run
-            if j < n:
+            if first < types.int32(n - k * threads * run):
                 if run == 1:
                     held[k] = widen(x[at])
                 elif same:
-                    load_run(held, k * run, x, base + j, run)
+                    load_run(held, k * run, x, at + k * threads * run, run)
                 else:
-                    load_run(raw, 0, x, base + j, run)
+                    load_run(raw, 0, x, at + k * threads * run, run)
                     for e in range(run):
                         held[k * run + e] = widen(raw[e])
-            else:
+            elif filled:
                 for e in range(run):
                     held[k * run + e] = fill
-            at += threads * step
+            if run == 1:
+                at += threads * step
 
     return load
 
@@ -91,19 +96,20 @@ def row_storer(dtype, threads, run, runs):
     @cuda.jit(device=True, forceinline=True)
     def store(out, base, step, n, thread, held):
         raw = cuda.local.array(run, stored)
-        at = base + thread * step
+        first = types.int32(thread * run)
+        at = base + thread * step if run == 1 else base + first
         for k in range(runs):
-            j = (thread + k * threads) * run
-            if j < n:
+            if first < types.int32(n - k * threads * run):
                 if run == 1:
                     out[at] = narrow(held[k])
                 elif same:
-                    store_run(out, base + j, held, k * run, run)
+                    store_run(out, at + k * threads * run, held, k * run, run)
                 else:
                     for e in range(run):
                         raw[e] = narrow(held[k * run + e])
-                    store_run(out, base + j, raw, 0, run)
-            at += threads * step
+                    store_run(out, at + k * threads * run, raw, 0, run)
+            if run == 1:
+                at += threads * step
 
     return store
 
@@ -114,25 +120,38 @@ def mask_loader(how, threads, run, runs):
 
     `IN_RUNS` reads as many booleans at once as numbers; `ONE_BY_ONE` with any stride.
     """
+    words, held = max(run // 4, 1), run * runs
+    all_words = words * runs
 
     @cuda.jit(device=True, forceinline=True)
-    def load(kept, mask, base, step, n, thread):
-        if how != NO_MASK:
-            at = base + thread * run * step
-            for k in range(runs):
-                j = (thread + k * threads) * run
-                if j < n:
-                    if how == IN_RUNS:
-                        load_run(kept, k * run, mask, base + j, run)
-                    else:
-                        for e in range(run):
-                            kept[k * run + e] = mask[at + e * step]
-                else:
-                    for e in range(run):
-                        kept[k * run + e] = types.uint8(0)
-                at += threads * run * step
+    def load_runs(kept, mask, base, step, n, thread):
+        raw = cuda.local.array(all_words, types.uint32)
+        first = types.int32(thread * run)
+        at = base + first
+        for k in range(runs):
+            if first < types.int32(n - k * threads * run):
+                load_words(raw, k * words, mask, at + k * threads * run, run)
+            else:
+                for e in range(words):
+                    raw[k * words + e] = types.uint32(0)
+        for k in range(held):
+            word = raw[k // run * words + k % run // 4]
+            kept[k] = types.uint8(word >> types.uint32(8 * (k % run % 4)))
 
-    return load
+    @cuda.jit(device=True, forceinline=True)
+    def load_one_by_one(kept, mask, base, step, n, thread):
+        first = types.int32(thread * run)
+        at = base + first * step
+        for k in range(runs):
+            if first < types.int32(n - k * threads * run):
+                for e in range(run):
+                    kept[k * run + e] = mask[at + e * step]
+            else:
+                for e in range(run):
+                    kept[k * run + e] = types.uint8(0)
+            at += threads * run * step
+
+    return load_runs if how == IN_RUNS else load_one_by_one
 
 
 @cuda.jit(device=True, forceinline=True)
@@ -163,28 +182,33 @@ def offsets(axes: int):
 
 def locator(shape: Shape):
     """A device function () -> the group of a thread, and which thread of the group it is."""
-    groups, width, across = shape.groups, shape.width, shape.kind == COLUMNS
+    groups, width, across = np.uint32(shape.groups), np.uint32(shape.width), shape.kind == COLUMNS
 
     @cuda.jit(device=True, forceinline=True)
     def locate():
-        thread = cuda.threadIdx.x
+        thread, block = types.uint32(cuda.threadIdx.x), types.uint32(cuda.blockIdx.x)
+        if groups == 1:
+            return block, types.int32(thread)
+        first = types.uint32(block * groups)
         if across:
-            return cuda.blockIdx.x * groups + thread % groups, thread // groups
-        return cuda.blockIdx.x * groups + thread // width, thread % width
+            return types.uint32(first + thread % groups), types.int32(thread // groups)
+        return types.uint32(first + thread // width), types.int32(thread % width)
 
     return locate
 
 
-def reducer(shape: Shape, combine, numbers):
+def reducer(shape: Shape, combine, numbers, everywhere=True):
     """A device function (state, words) -> state of the group, and how many words that takes.
 
-    One barrier at the least where threads of several warps share a group.
+    One barrier at the least where threads of several warps share a group. If not `everywhere`,
+    only the first thread of a group is sure to get it.
     """
     if shape.kind == COLUMNS:
         reduce = down_reduce(combine, shape.groups, shape.width)
         return reduce, shape.threads * numbers
     if shape.kind != LANES:
-        return block_reduce(combine, shape.threads), block_words(shape.threads, numbers)
+        reduce = block_reduce(combine, shape.threads, everywhere)
+        return reduce, block_words(shape.threads, numbers)
     among = lanes_reduce(combine, shape.width)
 
     @cuda.jit(device=True, forceinline=True)
