@@ -27,7 +27,7 @@ import functools
 import math
 
 import numpy as np
-from numba import cuda, types
+from numba import cuda
 
 from fastmat.cuda.intrinsics import max_or_nan, min_or_nan
 from fastmat.cuda.intrinsics_states import exchanged, keep, kept
@@ -35,6 +35,7 @@ from fastmat.cuda.intrinsics_states import exchanged, keep, kept
 WARP = 32
 
 _SYMMETRIC = set()
+_ALL_AT_ONCE = {}
 
 
 def symmetric(combine):
@@ -43,12 +44,20 @@ def symmetric(combine):
     return combine
 
 
+def all_at_once(combine, reduce):
+    """Give a combine function another way to reduce lanes, in fewer steps than two by two.
+
+    ``reduce(width)`` makes what ``lanes_reduce(combine, width)`` is to be.
+    """
+    _ALL_AT_ONCE[combine] = reduce
+
+
 @functools.cache
 def lanes_reduce(combine, width=WARP):
     """A device function: the result of `width` lanes (a power of two up to 32) in all of them."""
     assert width in (1, 2, 4, 8, 16, 32)
-    if combine in _TOGETHER:
-        return _TOGETHER[combine](width)
+    if combine in _ALL_AT_ONCE:
+        return _ALL_AT_ONCE[combine](width)
     either_way = combine in _SYMMETRIC
 
     @cuda.jit(device=True, forceinline=True)
@@ -148,7 +157,9 @@ def smaller(a, b):
     return min_or_nan(a, b)
 
 
-def _log_sums(number):
+@functools.cache
+def log_sums(number):
+    """Of states (largest number, sum of the exponentials of all numbers less the largest)."""
     lowest, zero = number(-np.inf), number(0)
 
     @cuda.jit(device=True, forceinline=True)
@@ -168,10 +179,16 @@ def _log_sums(number):
 
         return reduce
 
-    return combine, together
+    all_at_once(combine, together)
+    return combine
 
 
-def _merged_moments(number):
+@functools.cache
+def merged_moments(number):
+    """Of states (how many, their mean, sum of squares of deviations from it), as Chan et al.
+
+    Where nothing is counted, mean and sum must be 0.
+    """
     zero = number(0)
 
     @cuda.jit(device=True, forceinline=True)
@@ -195,25 +212,5 @@ def _merged_moments(number):
 
         return reduce
 
-    return combine, together
-
-
-# Combine functions for which all lanes together take fewer steps than two by two.
-_TOGETHER = {}
-_LOG_SUMS, _MOMENTS = {}, {}
-for _make, _found in ((_log_sums, _LOG_SUMS), (_merged_moments, _MOMENTS)):
-    for _number in (types.float32, types.float64):
-        _found[_number], _TOGETHER[_found[_number]] = _make(_number)
-
-
-def log_sums(number):
-    """Of states (largest number, sum of the exponentials of all numbers less the largest)."""
-    return _LOG_SUMS[number]
-
-
-def merged_moments(number):
-    """Of states (how many, their mean, sum of squares of deviations from it), as Chan et al.
-
-    Where nothing is counted, mean and sum must be 0.
-    """
-    return _MOMENTS[number]
+    all_at_once(combine, together)
+    return combine

@@ -9,7 +9,16 @@ from numba import cuda, types
 
 from fastmat.cuda.elements import element
 from fastmat.cuda.reduced import Reduction
-from fastmat.cuda.reductions import larger, log_sums, merged_moments, plus, smaller, symmetric
+from fastmat.cuda.reductions import (
+    all_at_once,
+    lanes_reduce,
+    larger,
+    log_sums,
+    merged_moments,
+    plus,
+    smaller,
+    symmetric,
+)
 from fastmat.cuda.rows import place
 from fastmat.cuda.softmax import exponentials, no_exponentials
 
@@ -264,7 +273,7 @@ def _spread(dtype, root):
     if dtype.startswith("complex"):
         return _complex_spread(dtype, root)
     number = _floating(dtype)
-    zero = number(0)
+    zero, one = number(0), number(1)
     spread = _deviation(number, root)
 
     def summary(held, width, run):
@@ -272,14 +281,16 @@ def _spread(dtype, root):
 
         @cuda.jit(device=True, forceinline=True)
         def measure(a, here, first, thread):
-            count = types.int32(0)
+            counted = cuda.local.array(held, number)
+            count = zero
             for k in range(held):
-                count += types.int32(1) if here[k] else types.int32(0)
-            mean = total(a) / number(max(count, types.int32(1)))
+                counted[k] = one if here[k] else zero
+                count += counted[k]
+            mean = total(a) / max(count, one)
             squares = zero
             for k in range(held):
-                apart = a[k] - mean if here[k] else zero
-                squares += apart * apart
+                apart = a[k] - mean
+                squares += counted[k] * apart * apart
             return types.int64(count), mean, squares
 
         return measure
@@ -396,30 +407,48 @@ def _place(dtype, largest):
     number, last = _ordered(dtype, largest)
     worst, nowhere = number(last), types.int64(_NOWHERE)
 
-    # Without `and` and `or`, which become branches.
-    @cuda.jit(device=True, forceinline=True)
-    def beats(v, w):
-        above = v > w if largest else v < w
-        return above | ((v != v) & (w == w))
+    better = larger if largest else smaller
 
     def summary(held, width, run):
         @cuda.jit(device=True, forceinline=True)
         def first_extreme(a, here, first, thread):
-            value, at = worst, types.int32(-1)
-            for k in range(held):
-                better = (here[k] != 0) & ((at < 0) | beats(a[k], value))
-                value = a[k] if better else value
-                at = types.int32(k) if better else at
+            value, at = a[0], types.int32(-1)
+            for k in range(1, held):
+                value = better(value, a[k])
+            if value == worst or value != value:
+                # What is masked is the worst, too, and NaN equals nothing.
+                for k in range(held - 1, -1, -1):
+                    if (here[k] != 0) & ((a[k] != a[k]) | (value == worst)):
+                        at = types.int32(k)
+            else:
+                for k in range(held - 1, -1, -1):
+                    at = types.int32(k) if a[k] == value else at
             found = first + place(thread, at, width, run)
             return value, found if at >= 0 else nowhere
 
         return first_extreme
 
     @cuda.jit(device=True, forceinline=True)
+    def among(value, best, at):
+        return at if (value == best) | (value != value) else nowhere
+
+    @symmetric
+    @cuda.jit(device=True, forceinline=True)
     def combine(a, b):
-        alike = (not beats(a[0], b[0])) & (b[1] < a[1])
-        other = beats(b[0], a[0]) | alike
-        return b[0] if other else a[0], b[1] if other else a[1]
+        best = better(a[0], b[0])
+        return best, smaller(among(a[0], best, a[1]), among(b[0], best, b[1]))
+
+    def together(width):
+        extreme, first = lanes_reduce(better, width), lanes_reduce(smaller, width)
+
+        @cuda.jit(device=True, forceinline=True)
+        def reduce(state):
+            best = extreme(state[0])
+            return best, first(among(state[0], best, state[1]))
+
+        return reduce
+
+    all_at_once(combine, together)
 
     @cuda.jit(device=True, forceinline=True)
     def finish(state, unused, too, given):

@@ -25,7 +25,7 @@ from numba import cuda, types
 from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics import load_run, load_words, store_run
 from fastmat.cuda.reductions import block_reduce, block_words, down_reduce, lanes_reduce
-from fastmat.cuda.row_shapes import COLUMNS, IN_RUNS, LANES, NO_MASK, Shape
+from fastmat.cuda.row_shapes import COLUMNS, IN_RUNS, LANES, NO_MASK, ONE_BY_ONE, Shape
 
 
 @functools.cache
@@ -151,7 +151,11 @@ def mask_loader(how, threads, run, runs):
                     kept[k * run + e] = types.uint8(0)
             at += threads * run * step
 
-    return load_runs if how == IN_RUNS else load_one_by_one
+    @cuda.jit(device=True, forceinline=True)
+    def load_nothing(kept, mask, base, step, n, thread):
+        pass
+
+    return {IN_RUNS: load_runs, ONE_BY_ONE: load_one_by_one, NO_MASK: load_nothing}[how]
 
 
 @cuda.jit(device=True, forceinline=True)
