@@ -237,15 +237,22 @@ def bfloat_of_float(typing_context, x):
     """The bits of the bfloat16 nearest to a float32, ties to even."""
 
     def emit(context, builder, signature, values):
-        bits = builder.bitcast(values[0], _I32)
-        sixteen = ir.Constant(_I32, 16)
-        odd = builder.and_(builder.lshr(bits, sixteen), ir.Constant(_I32, 1))
-        rounded = builder.add(bits, builder.add(odd, ir.Constant(_I32, 0x7FFF)))
-        # A NaN must not be rounded to infinity: its quiet bit is set instead.
-        is_nan = builder.fcmp_unordered("uno", values[0], values[0])
-        quiet = builder.or_(bits, ir.Constant(_I32, 0x400000))
-        kept = builder.select(is_nan, quiet, rounded)
-        return builder.trunc(builder.lshr(kept, sixteen), _I16)
+        def by_bits():
+            bits = builder.bitcast(values[0], _I32)
+            sixteen = ir.Constant(_I32, 16)
+            odd = builder.and_(builder.lshr(bits, sixteen), ir.Constant(_I32, 1))
+            rounded = builder.add(bits, builder.add(odd, ir.Constant(_I32, 0x7FFF)))
+            # A NaN must not be rounded to infinity: its quiet bit is set instead.
+            is_nan = builder.fcmp_unordered("uno", values[0], values[0])
+            quiet = builder.or_(bits, ir.Constant(_I32, 0x400000))
+            kept = builder.select(is_nan, quiet, rounded)
+            return builder.trunc(builder.lshr(kept, sixteen), _I16)
+
+        def at_once():
+            kind = ir.FunctionType(_I16, [_F32])
+            return builder.call(ir.InlineAsm(kind, "cvt.rn.bf16.f32 $0, $1;", "=h,f"), values)
+
+        return _since(context, builder, 80, at_once, by_bits)
 
     return types.uint16(types.float32), emit
 
