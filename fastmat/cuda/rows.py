@@ -23,7 +23,7 @@ import numpy as np
 from numba import cuda, types
 
 from fastmat.cuda.elements import element
-from fastmat.cuda.intrinsics import load_run, load_words, store_run
+from fastmat.cuda.intrinsics import load_run, load_words, step_on, store_run
 from fastmat.cuda.reductions import block_reduce, block_words, down_reduce, lanes_reduce
 from fastmat.cuda.row_shapes import COLUMNS, IN_RUNS, LANES, NO_MASK, ONE_BY_ONE, Shape
 
@@ -51,6 +51,17 @@ def reader(dtype, number):
 
 
 @functools.cache
+def _following(threads, run):
+    """A device function (place of a run of a thread, step) -> the place of its next one."""
+
+    @cuda.jit(device=True, forceinline=True)
+    def after(at, step):
+        return step_on(at, threads * step) if run == 1 else at + threads * run
+
+    return after
+
+
+@functools.cache
 def row_loader(dtype, threads, run, runs, number=None, filled=True):
     """See the head of the file; `number` is what to compute with, if not as `element` says.
 
@@ -60,27 +71,36 @@ def row_loader(dtype, threads, run, runs, number=None, filled=True):
     widen = reader(dtype, number)
     stored = kind.stored
     same = kind.stored is (number or kind.number)
+    after = _following(threads, run)
+
+    @cuda.jit(device=True, forceinline=True)
+    def one(held, k, x, at):
+        raw = cuda.local.array(run, stored)
+        if run == 1:
+            held[k] = widen(x[at])
+        elif same:
+            load_run(held, k * run, x, at, run)
+        else:
+            load_run(raw, 0, x, at, run)
+            for e in range(run):
+                held[k * run + e] = widen(raw[e])
 
     @cuda.jit(device=True, forceinline=True)
     def load(held, x, base, step, n, thread, fill):
-        raw = cuda.local.array(run, stored)
         first = types.int32(thread * run)
         at = base + thread * step if run == 1 else base + first
-        for k in range(runs):
-            if first < types.int32(n - k * threads * run):
-                if run == 1:
-                    held[k] = widen(x[at])
-                elif same:
-                    load_run(held, k * run, x, at + k * threads * run, run)
-                else:
-                    load_run(raw, 0, x, at + k * threads * run, run)
+        if first < types.int32(n - (runs - 1) * threads * run):
+            for k in range(runs):
+                one(held, k, x, at)
+                at = after(at, step)
+        else:
+            for k in range(runs):
+                if first < types.int32(n - k * threads * run):
+                    one(held, k, x, at)
+                elif filled:
                     for e in range(run):
-                        held[k * run + e] = widen(raw[e])
-            elif filled:
-                for e in range(run):
-                    held[k * run + e] = fill
-            if run == 1:
-                at += threads * step
+                        held[k * run + e] = fill
+                at = after(at, step)
 
     return load
 
@@ -92,24 +112,33 @@ def row_storer(dtype, threads, run, runs):
     narrow = kind.narrow
     stored = kind.stored
     same = kind.stored is kind.number
+    after = _following(threads, run)
+
+    @cuda.jit(device=True, forceinline=True)
+    def one(out, at, held, k):
+        raw = cuda.local.array(run, stored)
+        if run == 1:
+            out[at] = narrow(held[k])
+        elif same:
+            store_run(out, at, held, k * run, run)
+        else:
+            for e in range(run):
+                raw[e] = narrow(held[k * run + e])
+            store_run(out, at, raw, 0, run)
 
     @cuda.jit(device=True, forceinline=True)
     def store(out, base, step, n, thread, held):
-        raw = cuda.local.array(run, stored)
         first = types.int32(thread * run)
         at = base + thread * step if run == 1 else base + first
-        for k in range(runs):
-            if first < types.int32(n - k * threads * run):
-                if run == 1:
-                    out[at] = narrow(held[k])
-                elif same:
-                    store_run(out, at + k * threads * run, held, k * run, run)
-                else:
-                    for e in range(run):
-                        raw[e] = narrow(held[k * run + e])
-                    store_run(out, at + k * threads * run, raw, 0, run)
-            if run == 1:
-                at += threads * step
+        if first < types.int32(n - (runs - 1) * threads * run):
+            for k in range(runs):
+                one(out, at, held, k)
+                at = after(at, step)
+        else:
+            for k in range(runs):
+                if first < types.int32(n - k * threads * run):
+                    one(out, at, held, k)
+                at = after(at, step)
 
     return store
 
@@ -128,12 +157,16 @@ def mask_loader(how, threads, run, runs):
         raw = cuda.local.array(all_words, types.uint32)
         first = types.int32(thread * run)
         at = base + first
-        for k in range(runs):
-            if first < types.int32(n - k * threads * run):
+        if first < types.int32(n - (runs - 1) * threads * run):
+            for k in range(runs):
                 load_words(raw, k * words, mask, at + k * threads * run, run)
-            else:
-                for e in range(words):
-                    raw[k * words + e] = types.uint32(0)
+        else:
+            for k in range(runs):
+                if first < types.int32(n - k * threads * run):
+                    load_words(raw, k * words, mask, at + k * threads * run, run)
+                else:
+                    for e in range(words):
+                        raw[k * words + e] = types.uint32(0)
         for k in range(held):
             word = raw[k // run * words + k % run // 4]
             kept[k] = types.uint8(word >> types.uint32(8 * (k % run % 4)))
@@ -142,14 +175,20 @@ def mask_loader(how, threads, run, runs):
     def load_one_by_one(kept, mask, base, step, n, thread):
         first = types.int32(thread * run)
         at = base + first * step
-        for k in range(runs):
-            if first < types.int32(n - k * threads * run):
+        if first < types.int32(n - (runs - 1) * threads * run):
+            for k in range(runs):
                 for e in range(run):
                     kept[k * run + e] = mask[at + e * step]
-            else:
-                for e in range(run):
-                    kept[k * run + e] = types.uint8(0)
-            at += threads * run * step
+                at = step_on(at, threads * run * step)
+        else:
+            for k in range(runs):
+                if first < types.int32(n - k * threads * run):
+                    for e in range(run):
+                        kept[k * run + e] = mask[at + e * step]
+                else:
+                    for e in range(run):
+                        kept[k * run + e] = types.uint8(0)
+                at = step_on(at, threads * run * step)
 
     @cuda.jit(device=True, forceinline=True)
     def load_nothing(kept, mask, base, step, n, thread):
