@@ -12,8 +12,10 @@ from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics_states import keep, kept
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.reductions import WARP
-from fastmat.cuda.row_shapes import BLOCK, LANES, NO_MASK, Shape
+from fastmat.cuda.row_shapes import BLOCK, LANES, NO_MASK, Limits, Shape
 from fastmat.cuda.rows import locator, mask_loader, offsets, reducer, row_loader
+
+LIMITS = Limits(held=16, threads=512)
 
 
 class Reduction(NamedTuple):
@@ -32,6 +34,7 @@ class Reduction(NamedTuple):
     combine: Callable[[Any, Any], Any]  # (state, state) -> state
     finish: Callable[..., Any]  # (state, parameter, imaginary, given) -> number, whether it is one
     parameter: str = "float64"  # its type
+    limits: Limits = LIMITS
 
 
 # How many groups, numbers of a group; lengths of groups; strides of x, mask, out; a parameter,

@@ -14,7 +14,6 @@ from fastmat.cuda.reduced import COMBINING, Reduction, combining_kernel, parts_k
 from fastmat.cuda.row_shapes import (
     GROUPS,
     NO_MASK,
-    Limits,
     columns_of,
     down_columns,
     grouped,
@@ -25,7 +24,6 @@ from fastmat.cuda.row_shapes import (
     shape_of,
 )
 
-LIMITS = Limits(held=16, threads=512)
 _NOWHERE = (0, 0, 0, 0)
 
 
@@ -99,11 +97,11 @@ def _plan(make, how, axes, arrays, dtypes, masked, multiprocessors, in_order):
     program = make(*how)
     itemsize = program.number.bitwidth // 8
     if down_columns(groups):
-        shape = columns_of(count, n, itemsize, multiprocessors, LIMITS)
+        shape = columns_of(count, n, itemsize, multiprocessors, program.limits)
     else:
         scalar = dtypes[0].startswith("complex")
         run = 1 if scalar else run_of(n, (first,), (size,), alignments[:1])
-        shape = shape_of(count, n, run, itemsize, multiprocessors, LIMITS)
+        shape = shape_of(count, n, run, itemsize, multiprocessors, program.limits)
     reading = mask_reading(alignments[1], mask, shape.run) if masked else NO_MASK
     numbers = (count, n, *groups.lengths[1:], *first, *mask, *last[:3])
     if shape.splits == 1 or n <= shape.step:

@@ -8,7 +8,7 @@ import math
 from numba import cuda, types
 
 from fastmat.cuda.elements import element
-from fastmat.cuda.reduced import Reduction
+from fastmat.cuda.reduced import LIMITS, Reduction
 from fastmat.cuda.reductions import (
     all_at_once,
     lanes_reduce,
@@ -302,7 +302,7 @@ def _spread(dtype, root):
     return Reduction(
         f"{'std' if root else 'var'} {dtype}", number, 0, 3,
         _identity(types.int64(0), zero, zero), summary, merged_moments(number), finish,
-        number.name,
+        number.name, LIMITS._replace(halves=16),  # what is counted takes registers, too
     )  # fmt: skip
 
 
