@@ -183,6 +183,17 @@ def _since(context, builder, capability, new, old):
     return found
 
 
+@intrinsic
+def sum_of(typing_context, a, b):
+    """The sum of two numbers of one type, of that type: Numba's is of 64 bits for integers."""
+
+    def emit(context, builder, signature, values):
+        add = builder.add if isinstance(a, types.Integer) else builder.fadd
+        return add(*values)
+
+    return (a(a, a), emit) if a == b else None
+
+
 def _extreme(name, relation):
     def typed(typing_context, a, b):
         def emit(context, builder, signature, values):

@@ -24,6 +24,7 @@ from fastmat.cuda.row_shapes import (
     shape_of,
 )
 
+FEW = 2**31  # numbers of a group, up to which they are counted in int32
 _NOWHERE = (0, 0, 0, 0)
 
 
@@ -52,7 +53,9 @@ def reduce(
     missing: View | None = None,
     in_order: bool = False,
 ) -> bool:
-    """Run ``make(*how)`` over groups of arrays; False if `grouped` cannot take them.
+    """Run ``make(*how, index)`` over groups of arrays; False if `grouped` cannot take them.
+
+    `index` is the dtype of places in a group.
 
     `out` has length 1 along the axes that are reduced; `missing` is an int32 that becomes 1 if
     some group has no number.
@@ -94,6 +97,7 @@ def _plan(make, how, axes, arrays, dtypes, masked, multiprocessors, in_order):
     first, last = groups.strides[0], groups.strides[-1]
     mask = groups.strides[1] if masked else _NOWHERE
     size = ITEMSIZE[dtypes[0]]
+    how = (*how, "int32" if n < FEW else "int64")
     program = make(*how)
     itemsize = program.number.bitwidth // 8
     if down_columns(groups):

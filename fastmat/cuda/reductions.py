@@ -29,7 +29,7 @@ import math
 import numpy as np
 from numba import cuda
 
-from fastmat.cuda.intrinsics import max_or_nan, min_or_nan
+from fastmat.cuda.intrinsics import max_or_nan, min_or_nan, sum_of
 from fastmat.cuda.intrinsics_states import exchanged, keep, kept
 
 WARP = 32
@@ -140,7 +140,7 @@ def down_reduce(combine, lanes, rows):
 @cuda.jit(device=True, forceinline=True)
 def plus(a, b):
     """The sum."""
-    return a + b
+    return sum_of(a, b)
 
 
 @symmetric
@@ -189,11 +189,11 @@ def merged_moments(number):
 
     Where nothing is counted, mean and sum must be 0.
     """
-    zero = number(0)
+    zero, one = number(0), number(1)
 
     @cuda.jit(device=True, forceinline=True)
     def combine(a, b):
-        count = a[0] + b[0]
+        count = plus(a[0], b[0])
         share = zero if b[0] == 0 else number(b[0]) / number(count)
         apart = b[1] - a[1]
         mean = a[1] + apart * share
@@ -206,7 +206,7 @@ def merged_moments(number):
         def reduce(state):
             count = total(state[0])
             own = number(state[0])
-            mean = total(own * state[1]) / number(max(count, 1))
+            mean = total(own * state[1]) / max(number(count), one)
             apart = state[1] - mean
             return count, mean, total(state[2] + own * apart * apart)
 
