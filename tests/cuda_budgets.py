@@ -3,6 +3,8 @@
 A budget names kernels as their factories do, or by a public call that launches them.
 """
 
+import contextlib
+
 import numpy as np
 import pytest
 from machine_code import Budget
@@ -87,6 +89,17 @@ def on_tensor_cores(dtype, n=2048, precision=None):
 def by_rows(function, *arguments, dtype="f4", **keywords):
     """The kernels of a function of rows."""
     return launched(lambda array: function(array((64, 1024), dtype), *arguments, **keywords))
+
+
+def reducing(op, axis):
+    """The kernels of a masked reduction."""
+
+    def call(array):
+        x, mask = array((4096, 1024)), array((4096, 1024), "?")
+        with contextlib.suppress(ValueError):  # which says that nothing was valid
+            getattr(fm, f"masked_{op}")(x, mask, axis)
+
+    return launched(call)
 
 
 COPIES = ("LDGSTS.E.BYPASS.LTC128B.128", "LDGDEPBAR")
@@ -211,6 +224,17 @@ FULL = {
     "matmul int32": Budget(multiplying("i4"), 255, ("IMAD", *WIDE)),
     "softmax float16": Budget(by_rows(fm.softmax, dtype="f2"), 64, THROUGH),
     "logsumexp float32": Budget(by_rows(fm.logsumexp), 64, ("LDG.E.128",), True),
+    "masked_max of rows": Budget(
+        reducing("max", 1), 64, ("LDG.E.128", "FMNMX.NAN"), only="reduced"
+    ),
+    "masked_argmin of rows": Budget(
+        reducing("argmin", 1), 64, ("LDG.E.128", "FMNMX.NAN"), only="reduced"
+    ),
+    "masked_var of rows": Budget(reducing("var", 1), 64, ("LDG.E.128",), only="reduced"),
+    "masked_max of columns": Budget(reducing("max", 0), 64, ("FMNMX.NAN",), only="reduced_parts"),
+    "softmax bfloat16": Budget(
+        by_rows(fm.softmax, dtype=BFLOAT16), 64, (*THROUGH, "F2FP.BF16.F32|F2FP.BF16")
+    ),
     "rms_norm float32": Budget(by_rows(fm.rms_norm, 1024), 64, THROUGH),
     "products bfloat16": Budget(of_tiles("bfloat16", "bfloat16"), 255, HALVES),
     "products bfloat16, a transposed": Budget(

@@ -13,10 +13,11 @@ from cuda_emulator import EmulatedArray, Fault, UnknownInstruction, emulated
 from cuda_inline import inline
 from numba import cuda, float32, float64, int32, uint32, uint64
 from numba.cuda import libdevice
+from products import any_bits
 from test_cuda_emulator import kernel, launch, random
 
 from fastmat.cuda import arrays
-from fastmat.cuda.intrinsics import float_of_half, half_of_float
+from fastmat.cuda.intrinsics import bfloat_of_float, float_of_half, half_of_float, max_or_nan
 from fastmat.cuda.kernel import Kernel
 
 TILE, PADDED = 32, 33
@@ -148,6 +149,25 @@ def test_halves():
     with np.errstate(over="ignore", invalid="ignore"):
         wanted = (x.astype(np.float32) * np.float32(3)).astype(np.float16)
     np.testing.assert_array_equal(y.numpy(), wanted)
+
+
+@pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
+def test_what_depends_on_the_capability(capability):
+    def to_bfloat(x, y, most):
+        t = cuda.threadIdx.x
+        y[t] = bfloat_of_float(x[t])
+        most[t] = max_or_nan(x[t], x[t ^ 1])
+
+    x = any_bits(1024, np.float32)
+    x[::5] = np.nan
+    y, most = EmulatedArray.empty(1024, ml_dtypes.bfloat16), EmulatedArray.empty(1024, "f4")
+    program = kernel(to_bfloat, "float32*", "uint16*", "float32*", threads=1024)
+    launch(program, 1, EmulatedArray.from_numpy(x), y, most, capability=capability)
+    with np.errstate(invalid="ignore"):
+        halves = y.numpy().astype("f4"), x.astype(ml_dtypes.bfloat16).astype("f4")
+        np.testing.assert_array_equal(*halves)
+        beside = x.reshape(-1, 2)[:, ::-1].ravel()
+        np.testing.assert_array_equal(most.numpy(), np.maximum(x, beside))
 
 
 def test_constants_and_local_arrays():

@@ -13,6 +13,8 @@ from products import any_bits
 
 import fastmat as fm
 
+reduced_launch = pytest.importorskip("fastmat.cuda.reduced_launch")
+
 SUMS = ("sum", "mean", "var", "std", "count")
 EXTREMES = ("min", "max")
 DEPTH = 48  # additions, one upon the other, that a result is made of, at most
@@ -178,6 +180,46 @@ def test_first_of_equals(gpu):
         x, mask = np.zeros((2, n), "f4"), np.ones((2, n), bool)
         mask[:, : n // 2] = False
         assert (gpu.numpy(fm.masked_argmax(gpu.array(x), gpu.array(mask), 1)) == n // 2).all()
+
+
+@pytest.mark.parametrize("op", PLACES)
+@pytest.mark.parametrize("way", ["lanes of runs", "block", "split"])
+def test_places_of_the_last_and_of_nan(gpu, way, op):
+    """What is masked is not mistaken for the last of all numbers, nor NaN passed over."""
+    n = SHAPES[way][0][1]
+    last = -np.inf if op == "argmax" else np.inf
+    x, mask = np.full((4, n), last, "f4"), np.ones((4, n), bool)
+    mask[:, : n // 2] = False
+    x[1, [n // 2 + 3, n - 1]] = np.nan
+    x[2, [0, n - 1]] = np.nan
+    x[3] = np.where(np.arange(n) % 2, 0.0, -0.0)
+    found = check(gpu, op, x, mask, 1)
+    np.testing.assert_array_equal(found, [n // 2, n // 2 + 3, n - 1, n // 2])
+
+
+def test_older_gpus():
+    """They have no instructions for the larger number or NaN, and for bfloat16."""
+    with on("emulator", capability=(7, 5)) as gpu:
+        test_nan_and_infinities(gpu)
+        test_dtypes(gpu, BFLOAT16)
+
+
+@pytest.fixture
+def counting_in_int64(monkeypatch):
+    """All groups are counted as those of 2**31 numbers and more."""
+    monkeypatch.setattr(reduced_launch, "FEW", 0)
+    reduced_launch._plan.cache_clear()
+    yield
+    reduced_launch._plan.cache_clear()
+
+
+@pytest.mark.parametrize("way", ["lanes of runs", "split"])
+def test_many_numbers(gpu, counting_in_int64, way):
+    shape, axis = SHAPES[way]
+    mask = marks(shape)
+    x = poisoned(values(shape, "f4"), mask)
+    for op in ("count", "mean", "var", "argmax"):
+        check(gpu, op, x, mask, axis)
 
 
 def test_nothing_valid(gpu):

@@ -110,6 +110,14 @@ def test_dtypes(gpu, dtype):
     backward(gpu, "softmax", x)
 
 
+def test_rows_of_halves_in_a_block(gpu):
+    x = spread((3, 2600), BFLOAT16)
+    forward(gpu, "softmax", x)
+    mask = random_mask(x.shape)
+    forward(gpu, "softmax", hidden(x, mask), -1, mask)
+    forward(gpu, "logsumexp", x)
+
+
 def test_integers_count_as_float64(gpu):
     for dtype in ("i1", "u8", "?"):
         forward(gpu, "softmax", (np.arange(24).reshape(2, 12) % 5).astype(dtype))

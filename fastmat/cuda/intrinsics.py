@@ -129,6 +129,104 @@ def store_run(typing_context, target, i, source, j, count):
 
 
 @intrinsic
+def load_words(typing_context, target, j, source, i, count):
+    """As `load_run` for bytes, with 32-bit words as target: the lowest bits are the first."""
+    if not isinstance(count, types.IntegerLiteral):
+        return None  # Numba asks again with the literal
+    n = count.literal_value
+    signature = types.void(target, _index_type(j), source, _index_type(i), count)
+
+    def emit(context, builder, signature, values):
+        kinds = signature.args
+        read = _address(context, builder, kinds[2], values[2], values[3])
+        words = max(n // 4, 1)
+        vector_type = ir.VectorType(ir.IntType(8 * n // words), words)
+        run = builder.load(_as_pointer(builder, read, vector_type), align=n)
+        for k in range(words):
+            word = builder.extract_element(run, ir.Constant(_I32, k))
+            word = builder.zext(word, _I32) if n < 4 else word
+            at = builder.add(values[1], ir.Constant(values[1].type, k))
+            builder.store(word, _address(context, builder, kinds[0], values[0], at))
+
+    return signature, emit
+
+
+@intrinsic
+def step_on(typing_context, at, step):
+    """``at + step`` of int64, which the compiler leaves where it stands.
+
+    Of a chain of sums it makes products with the step otherwise, and keeps them all in registers.
+    """
+
+    def emit(context, builder, signature, values):
+        kind = ir.FunctionType(_I64, [_I64, _I64])
+        return builder.call(ir.InlineAsm(kind, "add.s64 $0, $1, $2;", "=l,l,l"), values)
+
+    return types.int64(types.int64, types.int64), emit
+
+
+def _since(context, builder, capability, new, old):
+    """What `new` emits from a compute capability on (as 80), and `old` below it."""
+    kind = ir.FunctionType(_I32, [_I8.as_pointer()])
+    reflect = cgutils.get_or_insert_function(builder.module, kind, "__nvvm_reflect")
+    name = context.insert_const_string(builder.module, "__CUDA_ARCH")
+    here = builder.call(reflect, [builder.addrspacecast(name, _I8.as_pointer())])
+    recent = builder.icmp_signed(">=", here, ir.Constant(_I32, 10 * capability))
+    with builder.if_else(recent) as (then, otherwise):
+        with then:
+            one, first = new(), builder.block
+        with otherwise:
+            other, second = old(), builder.block
+    found = builder.phi(one.type)
+    found.add_incoming(one, first)
+    found.add_incoming(other, second)
+    return found
+
+
+@intrinsic
+def sum_of(typing_context, a, b):
+    """The sum of two numbers of one type, of that type: Numba's is of 64 bits for integers."""
+
+    def emit(context, builder, signature, values):
+        add = builder.add if isinstance(a, types.Integer) else builder.fadd
+        return add(*values)
+
+    return (a(a, a), emit) if a == b else None
+
+
+def _extreme(name, relation):
+    def typed(typing_context, a, b):
+        def emit(context, builder, signature, values):
+            x, y = values
+            if isinstance(a, types.Integer):
+                compare = builder.icmp_signed if a.signed else builder.icmp_unsigned
+                return builder.select(compare(relation, x, y), x, y)
+
+            def selected():
+                wins = builder.fcmp_ordered(relation, x, y)
+                nan = builder.fcmp_unordered("uno", x, x)
+                return builder.select(builder.or_(wins, nan), x, y)
+
+            def at_once():
+                kind = ir.FunctionType(_F32, [_F32, _F32])
+                text = f"{name}.NaN.f32 $0, $1, $2;"
+                return builder.call(ir.InlineAsm(kind, text, "=f,f,f"), values)
+
+            if a != types.float32:
+                return selected()
+            return _since(context, builder, 80, at_once, selected)
+
+        return (a(a, a), emit) if a == b else None
+
+    typed.__name__ = f"{name}_or_nan"
+    typed.__doc__ = f"The {name}imum of two numbers of one type; NaN if there is one."
+    return intrinsic(typed)
+
+
+max_or_nan, min_or_nan = _extreme("max", ">"), _extreme("min", "<")
+
+
+@intrinsic
 def float_of_half(typing_context, bits):
     """The float32 of the bits of a float16."""
 
@@ -164,15 +262,22 @@ def bfloat_of_float(typing_context, x):
     """The bits of the bfloat16 nearest to a float32, ties to even."""
 
     def emit(context, builder, signature, values):
-        bits = builder.bitcast(values[0], _I32)
-        sixteen = ir.Constant(_I32, 16)
-        odd = builder.and_(builder.lshr(bits, sixteen), ir.Constant(_I32, 1))
-        rounded = builder.add(bits, builder.add(odd, ir.Constant(_I32, 0x7FFF)))
-        # A NaN must not be rounded to infinity: its quiet bit is set instead.
-        is_nan = builder.fcmp_unordered("uno", values[0], values[0])
-        quiet = builder.or_(bits, ir.Constant(_I32, 0x400000))
-        kept = builder.select(is_nan, quiet, rounded)
-        return builder.trunc(builder.lshr(kept, sixteen), _I16)
+        def by_bits():
+            bits = builder.bitcast(values[0], _I32)
+            sixteen = ir.Constant(_I32, 16)
+            odd = builder.and_(builder.lshr(bits, sixteen), ir.Constant(_I32, 1))
+            rounded = builder.add(bits, builder.add(odd, ir.Constant(_I32, 0x7FFF)))
+            # A NaN must not be rounded to infinity: its quiet bit is set instead.
+            is_nan = builder.fcmp_unordered("uno", values[0], values[0])
+            quiet = builder.or_(bits, ir.Constant(_I32, 0x400000))
+            kept = builder.select(is_nan, quiet, rounded)
+            return builder.trunc(builder.lshr(kept, sixteen), _I16)
+
+        def at_once():
+            kind = ir.FunctionType(_I16, [_F32])
+            return builder.call(ir.InlineAsm(kind, "cvt.rn.bf16.f32 $0, $1;", "=h,f"), values)
+
+        return _since(context, builder, 80, at_once, by_bits)
 
     return types.uint16(types.float32), emit
 

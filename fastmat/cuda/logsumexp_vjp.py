@@ -53,7 +53,7 @@ def kernel(dtypes, shape, how, axes) -> Kernel:
         a = cuda.local.array(held, number)
         here = cuda.local.array(held, types.uint8)
         group, thread = locate()
-        if group >= count:
+        if group >= types.uint32(count):
             return
         g = cotangent_of(cotangent[offset(group, length1, length2, c0, c1, c2)])
         total = result_of(result[offset(group, length1, length2, r0, r1, r2)])

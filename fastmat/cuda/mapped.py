@@ -51,14 +51,16 @@ ARGUMENTS = ("int32", "int64", "int32", "int32", *("int64",) * 19)
 def _access(shape, program, dtypes, how):
     """Device functions that read what a thread has of a group, and that write it."""
     width, run, runs, held = shape.width, shape.run, shape.runs, shape.held
+    masked = how != NO_MASK
     read_a, read_b = (
-        row_loader(d or dtypes[0], width, run, runs, program.number) for d in dtypes[:2]
+        row_loader(d or dtypes[0], width, run, runs, program.number, filled=not masked)
+        for d in dtypes[:2]
     )
     fill_a, fill_b = (program.number(x) for x in program.fills)
     read_mask = mask_loader(how, width, run, runs)
     write = row_storer(dtypes[3], width, run, runs)
     two, one = dtypes[1] is not None and not program.of_groups, program.reads
-    masked, instead = how != NO_MASK, program.number(program.masked)
+    instead = program.number(program.masked)
 
     @cuda.jit(device=True, forceinline=True)
     def read(a, b, here, x, y, mask, starts, steps, first, n, thread):
@@ -161,8 +163,8 @@ def held_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> 
         here = cuda.local.array(held, types.uint8)
         group, thread = locate()
         length = types.int32(n)
-        if group >= count:
-            group, length = types.int32(0), types.int32(0)
+        if group >= types.uint32(count):
+            group, length = types.uint32(0), types.int32(0)
         starts = (
             offset(group, length1, length2, x0, x1, x2),
             offset(group, length1, length2, y0, y1, y2),
@@ -206,8 +208,8 @@ def long_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> 
         b = cuda.local.array(held, number)
         here = cuda.local.array(held, types.uint8)
         group, thread = locate()
-        if group >= count:
-            group, n = types.int32(0), types.int64(0)
+        if group >= types.uint32(count):
+            group, n = types.uint32(0), types.int64(0)
         starts = (
             offset(group, length1, length2, x0, x1, x2),
             offset(group, length1, length2, y0, y1, y2),
@@ -225,14 +227,14 @@ def long_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -> 
             state = combine(state, summarize(a, b, here, known))
             first += step
         found = prepare(reduce(state, words), known)
-        first = types.int64(0)
-        while first < n:
+        first = (n - 1) // step * step  # backwards: what was read last may still be in the cache
+        while first >= 0:
             rest = types.int32(min(n - first, types.int64(step)))
             read(a, b, here, x, y, mask, starts, steps, first, rest, thread)
             for k in range(held):
                 a[k] = apply(a[k], b[k], found)
             store(a, here, out, starts, steps, first, rest, thread)
-            first += step
+            first -= step
 
     return _kernel(long_rows, (), program, dtypes, shape, how, axes)
 
@@ -266,9 +268,9 @@ def first_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) ->
         part = cuda.blockIdx.y
         first = part * length
         end = min(n, first + length)
-        live = group < count
+        live = group < types.uint32(count)
         if not live:
-            group, end = types.int32(0), first
+            group, end = types.uint32(0), first
         starts = (
             offset(group, length1, length2, x0, x1, x2),
             offset(group, length1, length2, y0, y1, y2),
@@ -317,11 +319,12 @@ def second_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -
         b = cuda.local.array(held, number)
         here = cuda.local.array(held, types.uint8)
         group, thread = locate()
-        part, splits = cuda.blockIdx.y, cuda.gridDim.y
+        splits = cuda.gridDim.y
+        part = splits - 1 - cuda.blockIdx.y  # backwards, see `long_kernel`
         first = part * length
         end = min(n, first + length)
-        if group >= count:
-            group, end = types.int32(0), first
+        if group >= types.uint32(count):
+            group, end = types.uint32(0), first
         starts = (
             offset(group, length1, length2, x0, x1, x2),
             offset(group, length1, length2, y0, y1, y2),
@@ -338,13 +341,14 @@ def second_kernel(program: Program, dtypes, shape: Shape, how: int, axes: int) -
             state = combine(state, other)
             at += width
         found = prepare(reduce(state, words), known)
-        while first < end:
-            rest = types.int32(min(end - first, types.int64(step)))
-            read(a, b, here, x, y, mask, starts, steps, first, rest, thread)
+        last = first + (end - first - 1) // step * step
+        while last >= first:
+            rest = types.int32(min(end - last, types.int64(step)))
+            read(a, b, here, x, y, mask, starts, steps, last, rest, thread)
             for k in range(held):
                 a[k] = apply(a[k], b[k], found)
-            store(a, here, out, starts, steps, first, rest, thread)
-            first += step
+            store(a, here, out, starts, steps, last, rest, thread)
+            last -= step
 
     return _kernel(second_pass, ("uint64*", "int64"), program, dtypes, shape, how, axes)
 

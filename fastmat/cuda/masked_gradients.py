@@ -14,7 +14,7 @@ from fastmat.cuda.mapped import Program
 from fastmat.cuda.reductions import plus
 from fastmat.cuda.row_shapes import Limits
 
-_FEWER = Limits(held=16)  # moments and mask take registers, too
+_FEWER = Limits(held=16, halves=16)  # moments and mask take registers, too
 
 
 @functools.cache

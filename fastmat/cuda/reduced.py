@@ -12,12 +12,10 @@ from fastmat.cuda.elements import element
 from fastmat.cuda.intrinsics_states import keep, kept
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.reductions import WARP
-from fastmat.cuda.row_shapes import (
-    LANES,
-    NO_MASK,
-    Shape,
-)
+from fastmat.cuda.row_shapes import BLOCK, LANES, NO_MASK, Limits, Shape
 from fastmat.cuda.rows import locator, mask_loader, offsets, reducer, row_loader
+
+LIMITS = Limits(held=16, threads=512)
 
 
 class Reduction(NamedTuple):
@@ -36,6 +34,7 @@ class Reduction(NamedTuple):
     combine: Callable[[Any, Any], Any]  # (state, state) -> state
     finish: Callable[..., Any]  # (state, parameter, imaginary, given) -> number, whether it is one
     parameter: str = "float64"  # its type
+    limits: Limits = LIMITS
 
 
 # How many groups, numbers of a group; lengths of groups; strides of x, mask, out; a parameter,
@@ -45,9 +44,9 @@ COUNTS = ("int32", "int64", "int32", "int32", *("int64",) * 11)
 
 def _reader(shape, program, dtype, how):
     width, run, runs, held = shape.width, shape.run, shape.runs, shape.held
-    read_numbers = row_loader(dtype, width, run, runs, program.number)
-    read_mask = mask_loader(how, width, run, runs)
     fill, masked = program.number(program.fill), how != NO_MASK
+    read_numbers = row_loader(dtype, width, run, runs, program.number, filled=not masked)
+    read_mask = mask_loader(how, width, run, runs)
 
     @cuda.jit(device=True, forceinline=True)
     def read(a, here, x, mask, x_start, x_step, m_start, m_step, first, n, thread):
@@ -80,8 +79,9 @@ def storer(dtype):
 def whole_kernel(program: Reduction, dtypes, shape: Shape, how: int, axes: int) -> Kernel:
     """One that makes the numbers itself; `dtypes` are those of x and the result."""
     number, held, step = program.number, shape.held, shape.step
+    at_once = shape.kind in (LANES, BLOCK)
     locate, offset = locator(shape), offsets(axes)
-    reduce, size = reducer(shape, program.combine, program.numbers)
+    reduce, size = reducer(shape, program.combine, program.numbers, everywhere=False)
     read, store = _reader(shape, program, dtypes[0], how), storer(dtypes[1])
     identity, combine, finish = program.identity, program.combine, program.finish
     summary = program.summary(held, shape.width, shape.run)
@@ -99,18 +99,22 @@ def whole_kernel(program: Reduction, dtypes, shape: Shape, how: int, axes: int) 
         a = cuda.local.array(held, number)
         here = cuda.local.array(held, types.uint8)
         group, thread = locate()
-        live = group < count
+        live = group < types.uint32(count)
         if not live:
-            group, n = types.int32(0), types.int64(0)
+            group, n = types.uint32(0), types.int64(0)
         x_start = offset(group, length1, length2, x0, x1, x2)
         m_start = offset(group, length1, length2, m0, m1, m2)
-        state = identity()
         first = types.int64(0)
-        while first < n:
-            rest = types.int32(min(n - first, types.int64(step)))
-            read(a, here, x, mask, x_start, x3, m_start, m3, first, rest, thread)
-            state = combine(state, summary(a, here, first, thread))
-            first += step
+        if at_once:
+            read(a, here, x, mask, x_start, x3, m_start, m3, first, types.int32(n), thread)
+            state = summary(a, here, first, thread)
+        else:
+            state = identity()
+            while first < n:
+                rest = types.int32(min(n - first, types.int64(step)))
+                read(a, here, x, mask, x_start, x3, m_start, m3, first, rest, thread)
+                state = combine(state, summary(a, here, first, thread))
+                first += step
         state = reduce(state, words)
         if live and thread == 0:
             value, found = finish(state, parameter, imaginary, given)
@@ -130,7 +134,7 @@ def parts_kernel(program: Reduction, dtypes, shape: Shape, how: int, axes: int) 
     """The first of two for split groups: leaves the state of each part, ``(count, splits)``."""
     number, held, step = program.number, shape.held, shape.step
     locate, offset = locator(shape), offsets(axes)
-    reduce, size = reducer(shape, program.combine, program.numbers)
+    reduce, size = reducer(shape, program.combine, program.numbers, everywhere=False)
     read = _reader(shape, program, dtypes[0], how)
     identity, combine = program.identity, program.combine
     summary = program.summary(held, shape.width, shape.run)
@@ -150,9 +154,9 @@ def parts_kernel(program: Reduction, dtypes, shape: Shape, how: int, axes: int) 
         part = cuda.blockIdx.y
         first = part * length
         end = min(n, first + length)
-        live = group < count
+        live = group < types.uint32(count)
         if not live:
-            group, end = types.int32(0), first
+            group, end = types.uint32(0), first
         x_start = offset(group, length1, length2, x0, x1, x2)
         m_start = offset(group, length1, length2, m0, m1, m2)
         state = identity()
@@ -189,14 +193,14 @@ def combining_kernel(program: Reduction, dtypes, axes: int) -> Kernel:
     ):  # fmt: skip
         group, thread = locate()
         state = identity()
-        if group < count:
+        if group < types.uint32(count):
             at = thread
             while at < splits:
                 other = kept(states, types.int64(group) * splits + at, state)
                 state = combine(state, other)
                 at += WARP
         state = reduce(state, states)
-        if group < count and thread == 0:
+        if group < types.uint32(count) and thread == 0:
             value, found = finish(state, parameter, imaginary, given)
             store(out, offset(group, length1, length2, o0, o1, o2), value)
             if not found:

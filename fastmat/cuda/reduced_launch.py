@@ -14,7 +14,6 @@ from fastmat.cuda.reduced import COMBINING, Reduction, combining_kernel, parts_k
 from fastmat.cuda.row_shapes import (
     GROUPS,
     NO_MASK,
-    Limits,
     columns_of,
     down_columns,
     grouped,
@@ -25,7 +24,7 @@ from fastmat.cuda.row_shapes import (
     shape_of,
 )
 
-LIMITS = Limits(held=16, threads=512)
+FEW = 2**31  # numbers of a group, up to which they are counted in int32
 _NOWHERE = (0, 0, 0, 0)
 
 
@@ -54,7 +53,9 @@ def reduce(
     missing: View | None = None,
     in_order: bool = False,
 ) -> bool:
-    """Run ``make(*how)`` over groups of arrays; False if `grouped` cannot take them.
+    """Run ``make(*how, index)`` over groups of arrays; False if `grouped` cannot take them.
+
+    `index` is the dtype of places in a group.
 
     `out` has length 1 along the axes that are reduced; `missing` is an int32 that becomes 1 if
     some group has no number.
@@ -96,14 +97,15 @@ def _plan(make, how, axes, arrays, dtypes, masked, multiprocessors, in_order):
     first, last = groups.strides[0], groups.strides[-1]
     mask = groups.strides[1] if masked else _NOWHERE
     size = ITEMSIZE[dtypes[0]]
+    how = (*how, "int32" if n < FEW else "int64")
     program = make(*how)
     itemsize = program.number.bitwidth // 8
     if down_columns(groups):
-        shape = columns_of(count, n, itemsize, multiprocessors, LIMITS)
+        shape = columns_of(count, n, itemsize, multiprocessors, program.limits)
     else:
         scalar = dtypes[0].startswith("complex")
         run = 1 if scalar else run_of(n, (first,), (size,), alignments[:1])
-        shape = shape_of(count, n, run, itemsize, multiprocessors, LIMITS)
+        shape = shape_of(count, n, run, itemsize, multiprocessors, program.limits)
     reading = mask_reading(alignments[1], mask, shape.run) if masked else NO_MASK
     numbers = (count, n, *groups.lengths[1:], *first, *mask, *last[:3])
     if shape.splits == 1 or n <= shape.step:

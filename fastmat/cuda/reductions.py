@@ -3,11 +3,14 @@
 A state is a number of 32 or 64 bits, or a tuple of them. ``combine(a, b)`` is a device function
 that makes one state of two, of which `a` comes from the lower lanes.
 
+`combine` may be `symmetric`: its result has the same bits if a and b are exchanged.
+
 ``lanes_reduce(combine, width)`` is a device function ``reduce(state)``: the result for each group
     of `width` neighbouring lanes, in all of its lanes, the same bits. All lanes of the warp must
     call it.
 ``block_reduce(combine, threads)`` is a device function ``reduce(state, words)``: the result for
-    all threads of the block, in all of them, the same bits. `words` is an array in shared memory
+    all threads of the block, in all of them (or, if not `everywhere`, in those of the first
+    warp), the same bits. `words` is an array in shared memory
     of uint64, ``block_words(threads, numbers)`` long. It has one barrier (none for one warp), so
     that nobody may write to `words` before the next one: a loop that reduces must alternate
     between two such arrays.
@@ -24,27 +27,45 @@ import functools
 import math
 
 import numpy as np
-from numba import cuda, types
+from numba import cuda
 
+from fastmat.cuda.intrinsics import max_or_nan, min_or_nan, sum_of
 from fastmat.cuda.intrinsics_states import exchanged, keep, kept
 
 WARP = 32
+
+_SYMMETRIC = set()
+_ALL_AT_ONCE = {}
+
+
+def symmetric(combine):
+    """Say of a combine function that a and b may be exchanged."""
+    _SYMMETRIC.add(combine)
+    return combine
+
+
+def all_at_once(combine, reduce):
+    """Give a combine function another way to reduce lanes, in fewer steps than two by two.
+
+    ``reduce(width)`` makes what ``lanes_reduce(combine, width)`` is to be.
+    """
+    _ALL_AT_ONCE[combine] = reduce
 
 
 @functools.cache
 def lanes_reduce(combine, width=WARP):
     """A device function: the result of `width` lanes (a power of two up to 32) in all of them."""
     assert width in (1, 2, 4, 8, 16, 32)
-    if combine in _TOGETHER:
-        return _TOGETHER[combine](width)
-    symmetric = combine in SYMMETRIC
+    if combine in _ALL_AT_ONCE:
+        return _ALL_AT_ONCE[combine](width)
+    either_way = combine in _SYMMETRIC
 
     @cuda.jit(device=True, forceinline=True)
     def reduce(state):
         distance = 1
         while distance < width:
             other = exchanged(state, distance)
-            if symmetric or cuda.threadIdx.x & distance == 0:
+            if either_way or cuda.threadIdx.x & distance == 0:
                 state = combine(state, other)
             else:
                 state = combine(other, state)
@@ -60,8 +81,11 @@ def block_words(threads, numbers):
 
 
 @functools.cache
-def block_reduce(combine, threads):
-    """A device function: the result of all threads (32 times a power of two) in all of them."""
+def block_reduce(combine, threads, everywhere=True):
+    """A device function: the result of all threads (32 times a power of two) in all of them.
+
+    If not `everywhere`, only the threads of the first warp get it.
+    """
     warps = threads // WARP
     assert warps * WARP == threads
     assert warps & (warps - 1) == 0
@@ -77,7 +101,8 @@ def block_reduce(combine, threads):
             if thread & 31 == 0:
                 keep(words, thread >> 5, state)
             cuda.syncthreads()
-            state = among_warps(kept(words, thread & mask, state))
+            if everywhere or thread < WARP:
+                state = among_warps(kept(words, thread & mask, state))
         return state
 
     return reduce
@@ -111,28 +136,30 @@ def down_reduce(combine, lanes, rows):
     return reduce
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def plus(a, b):
     """The sum."""
-    return a + b
+    return sum_of(a, b)
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def larger(a, b):
     """The larger number; NaN if there is one."""
-    return a if a > b or a != a else b
+    return max_or_nan(a, b)
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def smaller(a, b):
     """The smaller number; NaN if there is one."""
-    return a if a < b or a != a else b
+    return min_or_nan(a, b)
 
 
-SYMMETRIC = frozenset((plus, larger, smaller))  # the same bits if a and b are exchanged
-
-
-def _log_sums(number):
+@functools.cache
+def log_sums(number):
+    """Of states (largest number, sum of the exponentials of all numbers less the largest)."""
     lowest, zero = number(-np.inf), number(0)
 
     @cuda.jit(device=True, forceinline=True)
@@ -152,15 +179,21 @@ def _log_sums(number):
 
         return reduce
 
-    return combine, together
+    all_at_once(combine, together)
+    return combine
 
 
-def _merged_moments(number):
-    zero = number(0)
+@functools.cache
+def merged_moments(number):
+    """Of states (how many, their mean, sum of squares of deviations from it), as Chan et al.
+
+    Where nothing is counted, mean and sum must be 0.
+    """
+    zero, one = number(0), number(1)
 
     @cuda.jit(device=True, forceinline=True)
     def combine(a, b):
-        count = a[0] + b[0]
+        count = plus(a[0], b[0])
         share = zero if b[0] == 0 else number(b[0]) / number(count)
         apart = b[1] - a[1]
         mean = a[1] + apart * share
@@ -173,31 +206,11 @@ def _merged_moments(number):
         def reduce(state):
             count = total(state[0])
             own = number(state[0])
-            mean = total(own * state[1]) / number(max(count, 1))
+            mean = total(own * state[1]) / max(number(count), one)
             apart = state[1] - mean
             return count, mean, total(state[2] + own * apart * apart)
 
         return reduce
 
-    return combine, together
-
-
-# Combine functions for which all lanes together take fewer steps than two by two.
-_TOGETHER = {}
-_LOG_SUMS, _MOMENTS = {}, {}
-for _make, _found in ((_log_sums, _LOG_SUMS), (_merged_moments, _MOMENTS)):
-    for _number in (types.float32, types.float64):
-        _found[_number], _TOGETHER[_found[_number]] = _make(_number)
-
-
-def log_sums(number):
-    """Of states (largest number, sum of the exponentials of all numbers less the largest)."""
-    return _LOG_SUMS[number]
-
-
-def merged_moments(number):
-    """Of states (how many, their mean, sum of squares of deviations from it), as Chan et al.
-
-    Where nothing is counted, mean and sum must be 0.
-    """
-    return _MOMENTS[number]
+    all_at_once(combine, together)
+    return combine

@@ -8,17 +8,29 @@ import math
 from numba import cuda, types
 
 from fastmat.cuda.elements import element
-from fastmat.cuda.reduced import Reduction
-from fastmat.cuda.reductions import larger, log_sums, merged_moments, plus, smaller
+from fastmat.cuda.reduced import LIMITS, Reduction
+from fastmat.cuda.reductions import (
+    all_at_once,
+    lanes_reduce,
+    larger,
+    log_sums,
+    merged_moments,
+    plus,
+    smaller,
+    symmetric,
+)
 from fastmat.cuda.rows import place
 from fastmat.cuda.softmax import exponentials, no_exponentials
 
-_NOWHERE = 2**63 - 1  # the place of no number
+_INDICES = {"int32": types.int32, "int64": types.int64}
 
 
 @functools.cache
-def program(op: str, dtype: str) -> Reduction:
-    """What a reduction of numbers of a dtype computes."""
+def program(op: str, dtype: str, index: str) -> Reduction:
+    """What a reduction of numbers of a dtype computes.
+
+    `index` is the dtype of how many numbers of a group there are, and of the place of one.
+    """
     make = {
         "count": _count,
         "logsumexp": _logsumexp,
@@ -31,7 +43,8 @@ def program(op: str, dtype: str) -> Reduction:
         "argmin": functools.partial(_place, largest=False),
         "argmax": functools.partial(_place, largest=True),
     }[op]
-    return make(dtype)
+    made = make(dtype, _INDICES[index])
+    return made._replace(name=f"{made.name} {index}")
 
 
 def _floating(dtype):
@@ -66,14 +79,16 @@ def _identity(*state):
     return identity
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def _plus_pair(a, b):
-    return a[0] + b[0], a[1] + b[1]
+    return plus(a[0], b[0]), plus(a[1], b[1])
 
 
+@symmetric
 @cuda.jit(device=True, forceinline=True)
 def _plus_triple(a, b):
-    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+    return plus(a[0], b[0]), plus(a[1], b[1]), plus(a[2], b[2])
 
 
 def _tree(number, held):
@@ -83,17 +98,15 @@ def _tree(number, held):
     def total(a):
         found = a[0]
         for k in range(1, held):
-            found += a[k]
+            found = plus(found, a[k])
         return found
 
     return total
 
 
-def _count(dtype):
-    number = types.int64
-
+def _count(dtype, index):
     def summary(held, width, run):
-        total = _tree(number, held)
+        total = _tree(index, held)
 
         @cuda.jit(device=True, forceinline=True)
         def count(a, here, first, thread):
@@ -106,11 +119,11 @@ def _count(dtype):
         return state * repeated, True
 
     return Reduction(
-        f"count {dtype}", number, 0, 1, _identity(number(0)), summary, plus, finish, "int64"
+        f"count {dtype}", index, 0, 1, _identity(index(0)), summary, plus, finish, "int64"
     )
 
 
-def _logsumexp(dtype):
+def _logsumexp(dtype, index):
     number = _floating(dtype)
     infinite, lowest = number(math.inf), number(-math.inf)
 
@@ -136,9 +149,9 @@ def _logsumexp(dtype):
     )  # fmt: skip
 
 
-def _sum(dtype):
+def _sum(dtype, index):
     if dtype.startswith("complex"):
-        return _complex_sum(dtype)
+        return _complex_sum(dtype, index)
     number = types.uint64 if dtype.startswith("uint") else types.int64
     if "float" in dtype:
         number = element(dtype).number
@@ -161,7 +174,7 @@ def _sum(dtype):
     )
 
 
-def _complex_sum(dtype):
+def _complex_sum(dtype, index):
     number = element(dtype).number
     part = number.underlying_float
     zero = part(0)
@@ -186,9 +199,9 @@ def _complex_sum(dtype):
     )
 
 
-def _mean(dtype):
+def _mean(dtype, index):
     if dtype.startswith("complex"):
-        return _complex_mean(dtype)
+        return _complex_mean(dtype, index)
     floating = _floating(dtype)
     number = floating if "float" in dtype or dtype.endswith("64") else types.int64
 
@@ -200,7 +213,7 @@ def _mean(dtype):
             count = types.int32(0)
             for k in range(held):
                 count += types.int32(1) if here[k] else types.int32(0)
-            return total(a), types.int64(count)
+            return total(a), index(count)
 
         return add_up
 
@@ -209,12 +222,12 @@ def _mean(dtype):
         return floating(state[0]) / floating(state[1]), True
 
     return Reduction(
-        f"mean {dtype}", number, 0, 2, _identity(number(0), types.int64(0)), summary,
+        f"mean {dtype}", number, 0, 2, _identity(number(0), index(0)), summary,
         _plus_pair, finish,
     )  # fmt: skip
 
 
-def _complex_mean(dtype):
+def _complex_mean(dtype, index):
     number = element(dtype).number
     part = number.underlying_float
     zero = part(0)
@@ -228,7 +241,7 @@ def _complex_mean(dtype):
                 real += a[k].real
                 imaginary += a[k].imag
                 count += types.int32(1) if here[k] else types.int32(0)
-            return real, imaginary, types.int64(count)
+            return real, imaginary, index(count)
 
         return add_up
 
@@ -238,7 +251,7 @@ def _complex_mean(dtype):
         return complex(state[0] / count, state[1] / count), True
 
     return Reduction(
-        f"mean {dtype}", number, 0, 3, _identity(zero, zero, types.int64(0)), summary,
+        f"mean {dtype}", number, 0, 3, _identity(zero, zero, index(0)), summary,
         _plus_triple, finish,
     )  # fmt: skip
 
@@ -258,11 +271,11 @@ def _deviation(number, root):
     return spread
 
 
-def _spread(dtype, root):
+def _spread(dtype, index, root):
     if dtype.startswith("complex"):
-        return _complex_spread(dtype, root)
+        return _complex_spread(dtype, index, root)
     number = _floating(dtype)
-    zero = number(0)
+    zero, one = number(0), number(1)
     spread = _deviation(number, root)
 
     def summary(held, width, run):
@@ -270,15 +283,17 @@ def _spread(dtype, root):
 
         @cuda.jit(device=True, forceinline=True)
         def measure(a, here, first, thread):
-            count = types.int32(0)
+            counted = cuda.local.array(held, number)
+            count = zero
             for k in range(held):
-                count += types.int32(1) if here[k] else types.int32(0)
-            mean = total(a) / number(max(count, types.int32(1)))
+                counted[k] = one if here[k] else zero
+                count += counted[k]
+            mean = total(a) / max(count, one)
             squares = zero
             for k in range(held):
-                apart = a[k] - mean if here[k] else zero
-                squares += apart * apart
-            return types.int64(count), mean, squares
+                apart = a[k] - mean
+                squares += counted[k] * apart * apart
+            return index(count), mean, squares
 
         return measure
 
@@ -288,12 +303,12 @@ def _spread(dtype, root):
 
     return Reduction(
         f"{'std' if root else 'var'} {dtype}", number, 0, 3,
-        _identity(types.int64(0), zero, zero), summary, merged_moments(number), finish,
-        number.name,
+        _identity(index(0), zero, zero), summary, merged_moments(number), finish,
+        number.name, LIMITS._replace(halves=16),  # what is counted takes registers, too
     )  # fmt: skip
 
 
-def _complex_spread(dtype, root):
+def _complex_spread(dtype, index, root):
     number = element(dtype).number
     part = number.underlying_float
     zero = part(0)
@@ -315,17 +330,17 @@ def _complex_spread(dtype, root):
                 if here[k]:
                     x, y = a[k].real - real, a[k].imag - imaginary
                     squares += x * x + y * y
-            return types.int64(count), real, imaginary, squares
+            return index(count), real, imaginary, squares
 
         return measure
 
     @cuda.jit(device=True, forceinline=True)
     def identity():
-        return types.int64(0), zero, zero, zero
+        return index(0), zero, zero, zero
 
     @cuda.jit(device=True, forceinline=True)
     def combine(a, b):
-        count = a[0] + b[0]
+        count = plus(a[0], b[0])
         share = zero if b[0] == 0 else part(b[0]) / part(count)
         real, imaginary = b[1] - a[1], b[2] - a[2]
         apart = (real * real + imaginary * imaginary) * share * part(a[0])
@@ -352,7 +367,7 @@ def _ordered(dtype, largest):
     return number, -(2 ** (bits - 1)) if largest else 2 ** (bits - 1) - 1
 
 
-def _extreme(dtype, largest):
+def _extreme(dtype, index, largest):
     number, last = _ordered(dtype, largest)
     better = larger if largest else smaller
     worst = number(last)
@@ -360,17 +375,20 @@ def _extreme(dtype, largest):
     def summary(held, width, run):
         @cuda.jit(device=True, forceinline=True)
         def extreme(a, here, first, thread):
-            found, value = types.int32(here[0]), a[0]
+            value, found = a[0], types.int32(0)
             for k in range(1, held):
                 value = better(value, a[k])
-                found |= here[k]
-            return value, types.int32(found)
+            for e in range(run):  # so that words of four are joined first
+                for k in range(e, held, run):
+                    found = types.int32(found | here[k])
+            return value, found
 
         return extreme
 
+    @symmetric
     @cuda.jit(device=True, forceinline=True)
     def combine(a, b):
-        return better(a[0], b[0]), a[1] | b[1]
+        return better(a[0], b[0]), types.int32(a[1] | b[1])
 
     @cuda.jit(device=True, forceinline=True)
     def finish(state, start, unused, given):
@@ -387,34 +405,52 @@ def _extreme(dtype, largest):
     )  # fmt: skip
 
 
-def _place(dtype, largest):
+def _place(dtype, index, largest):
     number, last = _ordered(dtype, largest)
-    worst, nowhere = number(last), types.int64(_NOWHERE)
+    worst, nowhere = number(last), index(index.maxval)
 
-    # Without `and` and `or`, which become branches.
-    @cuda.jit(device=True, forceinline=True)
-    def beats(v, w):
-        above = v > w if largest else v < w
-        return above | ((v != v) & (w == w))
+    better = larger if largest else smaller
 
     def summary(held, width, run):
         @cuda.jit(device=True, forceinline=True)
         def first_extreme(a, here, first, thread):
-            value, at = worst, types.int32(-1)
-            for k in range(held):
-                better = (here[k] != 0) & ((at < 0) | beats(a[k], value))
-                value = a[k] if better else value
-                at = types.int32(k) if better else at
-            found = first + place(thread, at, width, run)
+            value, at = a[0], types.int32(-1)
+            for k in range(1, held):
+                value = better(value, a[k])
+            if value == worst or value != value:
+                # What is masked is the worst, too, and NaN equals nothing.
+                for k in range(held - 1, -1, -1):
+                    if (here[k] != 0) & ((a[k] != a[k]) | (value == worst)):
+                        at = types.int32(k)
+            else:
+                for k in range(held - 1, -1, -1):
+                    at = types.int32(k) if a[k] == value else at
+            found = index(first + place(thread, at, width, run))
             return value, found if at >= 0 else nowhere
 
         return first_extreme
 
     @cuda.jit(device=True, forceinline=True)
+    def among(value, best, at):
+        return at if (value == best) | (value != value) else nowhere
+
+    @symmetric
+    @cuda.jit(device=True, forceinline=True)
     def combine(a, b):
-        alike = (not beats(a[0], b[0])) & (b[1] < a[1])
-        other = beats(b[0], a[0]) | alike
-        return b[0] if other else a[0], b[1] if other else a[1]
+        best = better(a[0], b[0])
+        return best, smaller(among(a[0], best, a[1]), among(b[0], best, b[1]))
+
+    def together(width):
+        extreme, first = lanes_reduce(better, width), lanes_reduce(smaller, width)
+
+        @cuda.jit(device=True, forceinline=True)
+        def reduce(state):
+            best = extreme(state[0])
+            return best, first(among(state[0], best, state[1]))
+
+        return reduce
+
+    all_at_once(combine, together)
 
     @cuda.jit(device=True, forceinline=True)
     def finish(state, unused, too, given):

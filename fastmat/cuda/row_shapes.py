@@ -163,6 +163,7 @@ class Limits(NamedTuple):
 
     held: int = 28  # 32-bit registers that hold numbers of a row
     few: int = 16  # those with which more blocks run side by side
+    halves: int = 32  # the same of 16-bit numbers, which fill more registers than they have bytes
     runs: int = 8  # accesses in flight
     short: int = 4  # runs of a thread, up to which a row is left to a warp
     threads: int = 1024  # of a block
@@ -190,8 +191,9 @@ def shape_of(
     """
     words = max(1, itemsize // 4) * arrays * run
     accesses = limits.runs if run > 2 else 2 * limits.runs
-    most = max(1, min(accesses, limits.held // words))
-    few = max(1, min(accesses, limits.few // words))
+    few = limits.few if run <= 4 else limits.halves
+    most = max(1, min(accesses, max(limits.held, few) // words))
+    few = max(1, min(accesses, few // words))
     parts = -(-n // run)
     short = min(limits.short, few)
     if parts <= WARP * short:
@@ -253,7 +255,7 @@ def _splits(blocks: int, nbytes: int, wanted: int, part: int) -> int:
     """How many blocks share what one would do."""
     if 2 * blocks >= wanted:
         return 1
-    return max(1, min(-(-wanted // max(blocks, 1)), nbytes // part))
+    return max(1, min(wanted // max(blocks, 1), nbytes // part))
 
 
 def part_length(n: int, splits: int, run: int) -> int:

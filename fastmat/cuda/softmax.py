@@ -10,6 +10,7 @@ from numba.cuda import libdevice
 
 from fastmat.cuda.mapped import Program
 from fastmat.cuda.reductions import larger, log_sums, plus
+from fastmat.cuda.row_shapes import LIMITS
 
 _NUMBERS = {"float32": types.float32, "float64": types.float64}
 
@@ -115,7 +116,7 @@ def _log_softmax(number):
     return Program(
         "log_softmax", number, (-math.inf, 0.0), -math.inf, 2, no_exponentials(number),
         functools.partial(exponentials, number, stored=False), log_sums(number),
-        prepare, apply, prepare_anew, apply,
+        prepare, apply, prepare_anew, apply, limits=LIMITS._replace(halves=16),
     )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ def body(text: str) -> list[str] | None:
         for operation in ("add", "sub"):
             if f" {operation}.cc.u32 r0, a0, b0;" in text:
                 return _sum(operation)
+    if text == "add.s64 $0, $1, $2":
+        return ["%r = add i64 %0, %1", "ret i64 %r"]
     if text == "bfind.shiftamt.u32 $0, $1":
         return [
             "%n = call i32 @llvm.ctlz.i32(i32 %0, i1 false)",

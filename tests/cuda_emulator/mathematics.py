@@ -75,7 +75,7 @@ def _arithmetic(name: str) -> list[str] | None:
             _FLOAT[found[2]],
             _call({"round": "roundeven"}.get(found[1], found[1]), _FLOAT[found[2]], "%0"),
         )
-    if found := re.fullmatch(r"f(min|max)(\.nan)?\.([fd])", name):
+    if found := re.fullmatch(r"f?(min|max)(\.nan|\.NaN)?\.([fd])", name):
         function = found[1] + ("imum" if found[2] else "num")
         return _body(_FLOAT[found[3]], _call(function, _FLOAT[found[3]], "%0", "%1"))
     if found := re.fullmatch(r"saturate\.([fd])", name):

@@ -278,6 +278,8 @@ class Module:
     def __init__(self, kernel: Any, capability: tuple[int, int]) -> None:
         text, entry = kept(kernel, capability, nvvm_ir)
         traps = _Traps()
+        arch = 100 * capability[0] + 10 * capability[1]  # which is all that kernels ask for
+        text = re.sub(r"call i32 @__nvvm_reflect\([^\n]*\)", f"add i32 0, {arch}", text)
         text, self.shared, self.dynamic = _lay_out_shared(text)
         text = _with_libdevice(text)
         text = _replace_assembly(text, traps)
