@@ -44,7 +44,7 @@ def _place(column):
 
 
 @functools.cache
-def tiles(dtype: str, instruction: str, run: int, narrow: bool) -> Kernel:
+def tiles(dtype: str, instruction: str, run: int, down: bool, narrow: bool) -> Kernel:
     """Tiles on and below the diagonal of xᵀx, of each piece of rows.
 
     Numbers that no one reads are not written: those above the diagonal by quarters of a tile, and
@@ -56,24 +56,26 @@ def tiles(dtype: str, instruction: str, run: int, narrow: bool) -> Kernel:
         "float32" or "float64".
     instruction
         As `launch_tensor_core.DOUBLES` has it.
-    run
-        How many numbers of a row are read at once: 16 bytes at the most. If more than one, rows
-        are contiguous and aligned to that, and n is a multiple of it.
+    run, down
+        How many numbers of a row, or `down` a column, are read at once: 16 bytes at the most. If
+        more than one, they are contiguous and aligned to that; of rows, n is a multiple of it.
     narrow
         Whether there is one tile only. Then the place of the second factor is for more rows.
     """
     kind, wide = getattr(types, dtype), types.float64
     shape = shape_of(instruction)
     depth = depth_of(dtype)
-    runs = TILE // run
-    at_once = THREADS // runs  # rows
+    across, deep = (1, run) if down else (run, 1)  # a run: columns and rows
+    runs = TILE // across  # side by side
+    at_once = THREADS // runs * deep  # rows
     loads = depth // at_once
     RUN, LOADS, AT_ONCE, NUMBERS = run, loads, at_once, loads * run
-    RUNS = np.uint32(runs)
+    DOWN, SEVERAL = down, run > 1 and not down
+    RUNS, ACROSS, DOWN_RUN = np.uint32(runs), np.uint32(across), np.uint32(deep)
     DEPTH, STEPS = np.int32(depth), depth // 4
     TILE_OF = np.int64(TILE)
     ROW, ROWS_AT_ONCE, FOUR_ROWS = np.uint32(_ROW), np.uint32(at_once * _ROW), np.uint32(4 * _ROW)
-    NARROW = narrow
+    NARROW, WHOLE = narrow, np.int32(run)
     PANELS = 2 if narrow else 1  # of a factor
     DEEP = np.int32(PANELS * depth)
     PANEL, STAGE = np.uint32(depth * _ROW), np.uint32(2 * depth * _ROW)
@@ -90,7 +92,15 @@ def tiles(dtype: str, instruction: str, run: int, narrow: bool) -> Kernel:
         for i in range(LOADS):
             for p in range(RUN):
                 target[i * RUN + p] = zero
-            if np.int32(row + np.int32(i * AT_ONCE)) < left:
+            here = np.int32(row + np.int32(i * AT_ONCE))
+            if DOWN:
+                if here + WHOLE <= left:
+                    load_run(target, i * RUN, x, at, RUN)
+                else:
+                    for p in range(RUN - 1):
+                        if here + np.int32(p) < left:
+                            target[i * RUN + p] = x[at + p]
+            elif here < left:
                 load_run(target, i * RUN, x, at, RUN)
             at += step
 
@@ -99,12 +109,14 @@ def tiles(dtype: str, instruction: str, run: int, narrow: bool) -> Kernel:
         """To shared memory, in double precision: neighbours at `first`, the next two `second`."""
         for i in range(LOADS):
             below = np.uint32(i) * ROWS_AT_ONCE
-            if RUN == 1:
-                shared[np.uint32(first + below)] = wide(source[i])
+            if not SEVERAL:
+                for p in range(RUN):
+                    at = np.uint32(first + below + np.uint32(p) * ROW)
+                    shared[at] = wide(source[i * RUN + p])
             else:
                 x, y = wide(source[i * RUN]), wide(source[i * RUN + 1])
                 put_pair(shared, np.uint32(first + below), x, y)
-            if RUN == 4:
+            if SEVERAL and RUN == 4:
                 x, y = wide(source[4 * i + 2]), wide(source[4 * i + 3])
                 put_pair(shared, np.uint32(second + below), x, y)
 
@@ -163,7 +175,8 @@ def tiles(dtype: str, instruction: str, run: int, narrow: bool) -> Kernel:
         needed = below * TILE_OF + np.int64(down) < n and across * TILE_OF + np.int64(along) < n
         needed = needed and (apart or down >= along)
 
-        row, column = np.int32(thread // RUNS), np.uint32((thread % RUNS) * np.uint32(RUN))
+        row = np.int32((thread // RUNS) * DOWN_RUN)
+        column = np.uint32((thread % RUNS) * ACROSS)
         first = np.int64(number) * piece
         left = np.int32(min(m - first, piece))
         at = (first + np.int64(row)) * row_step
@@ -237,7 +250,7 @@ def tiles(dtype: str, instruction: str, run: int, narrow: bool) -> Kernel:
     return Kernel(
         gram_tiles,
         (f"{dtype}*", *["int64"] * 5, "float64*"),
-        name=f"gram_tiles {dtype} {instruction} {run} {narrow}",
+        name=f"gram_tiles {dtype} {instruction} {run} {down} {narrow}",
         threads=THREADS,
         blocks=BLOCKS if run > 1 else 2,
         shared=4 * depth * _ROW * 8,

@@ -44,9 +44,12 @@ def tiles_for(x: View) -> Kernel:
     if not on_tensor_cores(x.dtype, x.device):
         return gram.tiles(x.dtype)
     (_, n), (row, column), size = x.shape, x.strides, ITEMSIZE[x.dtype]
+    down = row == 1 != column
     run = 1
-    if column == 1 or n == 1:
-        both = x.pointer | row * size | n * size | 16
+    if down or column == 1:
+        between = column * size if down else (row | n) * size
+        both = x.pointer | between | 16
         run = max(1, (both & -both) // size)
+    down = down and run > 1
     instruction = DOUBLES[driver.current.capability(x.device)]
-    return gram_tensor.tiles(x.dtype, instruction, run, n <= gram.TILE)
+    return gram_tensor.tiles(x.dtype, instruction, run, down, n <= gram.TILE)
