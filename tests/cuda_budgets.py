@@ -133,9 +133,9 @@ def of_tall_matrices(dtype):
 def of_gram_matrices(dtype, *runs):
     """The kernels of Gram matrices on tensor cores that read `runs` of a row, or of a column."""
     return lambda capability: [
-        gram_tensor.tiles(dtype, launch_tensor_core.DOUBLES[capability], *run, narrow)
+        gram_tensor.tiles(dtype, launch_tensor_core.DOUBLES[capability], *run, diagonal)
         for run in runs
-        for narrow in (False, True)
+        for diagonal in (False, True)
     ]
 
 

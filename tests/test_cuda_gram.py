@@ -47,29 +47,29 @@ def laid_out(shape, dtype, layout):
 
 
 def sums(gpu, a):
-    """The Gram matrix in double precision, and the kernel whose sums of pieces were added up."""
+    """The Gram matrix in double precision, and the kernels whose sums of pieces were added up."""
     from fastmat.cuda.gram import WIDE
-    from fastmat.cuda.launch_gram import tiles_for
+    from fastmat.cuda.launch_gram import launches, pieces_of
     from fastmat.ops.on_gpu.gram import summed
     from fastmat.ops.on_gpu.matrices import Matrix, read, scratch
 
     x = Matrix.of(gpu.array(a))
     result = scratch((a.shape[1],) * 2, WIDE[a.dtype.name], x)
     summed(x, result)
-    return read(result), tiles_for(x.view)
+    return read(result), {kernel for kernel, _ in launches(x.view, pieces_of(*a.shape))}
 
 
 def check_sums(gpu, a):
     """Within the rounding errors of sums in double precision."""
-    found, kernel = sums(gpu, a)
+    found, kernels = sums(gpu, a)
     wide = a.astype("G" if a.dtype.kind == "c" else "g")
     want, size = adjoint(wide) @ wide, adjoint(np.abs(wide)) @ np.abs(wide)
     assert (np.abs(found - want) <= 2 * (len(a) + 8) * np.finfo("f8").eps * size).all()
     assert (found == adjoint(found)).all()
-    return kernel
+    return kernels
 
 
-# A capability, dtype, layout and whether the matrix has one tile: each is a kernel.
+# A capability, dtype, layout and whether matrices have one tile.
 KERNELS = [
     ((9, 0), "f4", ALIGNED, False),
     ((8, 0), "f4", ALIGNED, True),
@@ -103,21 +103,21 @@ def test_sums_in_double_precision(capability, dtype, layout, one):
     Where rows are contiguous columns are multiples of 4, else the scalar kernel serves them.
     """
     step = 4 if layout == ALIGNED else 1
+    kernels = set()
     with on("emulator", capability) as gpu:
-        kernels = {
-            check_sums(gpu, laid_out((m, n), dtype, layout))
-            for m, n in (
-                (1, 32 if one else 128),
-                (31, 64 if one else 96 + step),
-                (33, 32 + step if one else 64 + step),
-                (128, 32 - step if one else 192),
-                (130, 2 * step if one else 128 - step),
-                (259, 64 - step if one else 128 + step),
-            )
-        }
-    assert len(kernels) == 1
+        for m, n in (
+            (1, 32 if one else 128),
+            (25, 64 if one else 96 + step),
+            (33, 32 + step if one else 64 + step),
+            (128, 32 - step if one else 192),
+            (130, 2 * step if one else 128 - step),
+            (259, 64 - step if one else 128 + step),
+        ):
+            kernels |= check_sums(gpu, laid_out((m, n), dtype, layout))
     on_tensor_cores = capability in ((9, 0), (8, 0))
-    assert kernels.pop().function.__module__.endswith("tensor" if on_tensor_cores else "gram")
+    assert len(kernels) == (2 if on_tensor_cores and not one else 1)
+    for kernel in kernels:
+        assert kernel.function.__module__.endswith("tensor" if on_tensor_cores else "gram")
 
 
 @pytest.mark.parametrize("capability", [(8, 0), (8, 6)])
@@ -136,16 +136,17 @@ def test_sums_of_what_is_not_finite(capability, bad):
 
 def test_pieces():
     """They cover all rows, by the shape alone, and neither they nor the scratch are too large."""
-    from fastmat.cuda.launch_gram import MOST_ROWS, PLACES, pieces_of
+    from fastmat.cuda.launch_gram import MOST_ROWS, pieces_of
 
-    for n in (0, 1, 30, 64, 65, 128, 256, 2000):
+    for n in (0, 1, 30, 64, 65, 128, 256, 500, 2000):
         for m in (0, 1, 128, 129, 20_000, 1_000_000, 10**9):
-            tiles, pieces, rows = pieces_of(m, n)
+            split = pieces_of(m, n)
+            pieces, rows = split.pieces, split.rows
             assert (pieces - 1) * rows < max(m, 1) <= pieces * rows
             assert rows % 32 == 0
             assert pieces <= 65535
             assert rows <= MOST_ROWS or m > 500_000_000
-            assert tiles * pieces <= 2 * max(PLACES, tiles * (m // MOST_ROWS + 1))
+            assert pieces * split.tiles <= max(132 * 10, split.tiles * (m // MOST_ROWS + 133))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

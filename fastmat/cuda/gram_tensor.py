@@ -2,7 +2,7 @@
 
 What `gram.tiles` computes, where products of float64 are quicker on tensor cores. Of ``xᵀx`` both
 factors have the same fragments: of 4 rows of x, a lane has the numbers of a row in some columns.
-So both are read from the rows of x as they lie, and the tiles on the diagonal from one copy.
+So both are read from the rows of x as they lie, and tiles on the diagonal need one copy.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from fastmat.cuda.intrinsics import load_run, store_run
 from fastmat.cuda.intrinsics_tensor import multiply_fragments, shape_of, store_pair
 from fastmat.cuda.kernel import Kernel
 
-THREADS = 128  # 4 warps, of which each has a quarter of a tile: 32 x 32 numbers
-BLOCKS = 3  # on a multiprocessor at the same time, if rows are read by runs
-_STEP_BYTES = 64  # of a column that are loaded at once
+_QUARTERS = 4  # of a tile, 32 x 32 numbers each: a warp has one
+_ON_DIAGONAL = 3  # of which there are, as the fourth is above it
+_PLACES = {True: 4, False: 3}  # blocks on a multiprocessor, on the diagonal and below it
 _ROW = TILE + 4  # numbers of a row in shared memory: 4 rows fill the banks of 16 numbers
 
 
-def depth_of(dtype: str) -> int:
-    """How many rows are in shared memory at once."""
-    return _STEP_BYTES // ITEMSIZE[dtype]
+def depth_of(dtype: str, diagonal: bool) -> int:
+    """How many rows are in shared memory at once: 16 bytes of a thread and panel, 4 times or 2."""
+    return (96 if diagonal else 64) // ITEMSIZE[dtype]
 
 
 @cuda.jit(device=True, forceinline=True)
@@ -44,11 +44,12 @@ def _place(column):
 
 
 @functools.cache
-def tiles(dtype: str, instruction: str, run: int, down: bool, narrow: bool) -> Kernel:
-    """Tiles on and below the diagonal of xᵀx, of each piece of rows.
+def tiles(dtype: str, instruction: str, run: int, down: bool, diagonal: bool) -> Kernel:
+    """Tiles of xᵀx of each piece of rows: those on the diagonal, or those below it.
 
-    Numbers that no one reads are not written: those above the diagonal by quarters of a tile, and
-    quarters beyond the matrix.
+    Quarters of tiles above the diagonal or beyond the matrix are not written. Kernels of their own,
+    so that each warp has something to do: a warp that has not leaves its part of the
+    multiprocessor idle as long as its block runs.
 
     Parameters
     ----------
@@ -59,32 +60,35 @@ def tiles(dtype: str, instruction: str, run: int, down: bool, narrow: bool) -> K
     run, down
         How many numbers of a row, or `down` a column, are read at once: 16 bytes at the most. If
         more than one, they are contiguous and aligned to that; of rows, n is a multiple of it.
-    narrow
-        Whether there is one tile only. Then the place of the second factor is for more rows.
+    diagonal
+        Which tiles.
     """
     kind, wide = getattr(types, dtype), types.float64
     shape = shape_of(instruction)
-    depth = depth_of(dtype)
+    depth = depth_of(dtype, diagonal)
+    warps = _ON_DIAGONAL if diagonal else _QUARTERS
     across, deep = (1, run) if down else (run, 1)  # a run: columns and rows
     runs = TILE // across  # side by side
-    at_once = THREADS // runs * deep  # rows
+    at_once = 32 * warps // runs * deep  # rows
+    loaders = 32 * warps // runs * runs  # threads
     loads = depth // at_once
     RUN, LOADS, AT_ONCE, NUMBERS = run, loads, at_once, loads * run
     DOWN, SEVERAL = down, run > 1 and not down
     RUNS, ACROSS, DOWN_RUN = np.uint32(runs), np.uint32(across), np.uint32(deep)
+    ALL, LOADERS, WARPS = loaders == 32 * warps, np.uint32(loaders), np.uint32(warps)
     DEPTH, STEPS = np.int32(depth), depth // 4
     TILE_OF = np.int64(TILE)
     ROW, ROWS_AT_ONCE, FOUR_ROWS = np.uint32(_ROW), np.uint32(at_once * _ROW), np.uint32(4 * _ROW)
-    NARROW, WHOLE = narrow, np.int32(run)
-    PANELS = 2 if narrow else 1  # of a factor
-    DEEP = np.int32(PANELS * depth)
-    PANEL, STAGE = np.uint32(depth * _ROW), np.uint32(2 * depth * _ROW)
+    DIAGONAL, WHOLE = diagonal, np.int32(run)
+    PANEL = np.uint32(0 if diagonal else depth * _ROW)  # from the rows of the first factor
+    STAGE = np.uint32((1 if diagonal else 2) * depth * _ROW)
     OF_C = shape.of_c
     HIGH = shape.rows // 8  # fragments of eight columns of x that are one of a
     zero, empty, none = np.dtype(dtype).type(0), np.float64(0), np.int32(0)
     multiply = multiply_fragments(instruction, 4 // HIGH, 4)
     put_pair = store_pair("float64")
-    assert STEPS in (2, 4)
+    assert STEPS in (2, 3, 4, 6)
+    assert depth == loads * at_once
 
     @cuda.jit(device=True, forceinline=True)
     def load(target, x, at, step, row, left):
@@ -135,9 +139,13 @@ def tiles(dtype: str, instruction: str, run: int, down: bool, narrow: bool) -> K
         """The products of the rows of a panel."""
         add_rows(sums, shared, of_a, of_b, left, right, apart, 0)
         add_rows(sums, shared, of_a, of_b, left, right, apart, 1)
-        if STEPS == 4:
+        if STEPS > 2:
             add_rows(sums, shared, of_a, of_b, left, right, apart, 2)
+        if STEPS > 3:
             add_rows(sums, shared, of_a, of_b, left, right, apart, 3)
+        if STEPS > 4:
+            add_rows(sums, shared, of_a, of_b, left, right, apart, 4)
+            add_rows(sums, shared, of_a, of_b, left, right, apart, 5)
 
     def gram_tiles(
         x,  # in (m, n)
@@ -156,39 +164,32 @@ def tiles(dtype: str, instruction: str, run: int, down: bool, narrow: bool) -> K
         to_right = cuda.local.array(NUMBERS, kind)
         thread = np.uint32(cuda.threadIdx.x)
         lane, warp = thread & np.uint32(31), thread >> np.uint32(5)
-        number, count = np.uint32(cuda.blockIdx.y), np.uint32(cuda.gridDim.x)
-        # Not the same tile, and not the same quarters for a warp, in each piece: what there is to
-        # do differs, and should not for multiprocessors and their parts.
-        tile = np.int64(0)
-        if not NARROW:
-            tile = np.int64((np.uint32(cuda.blockIdx.x) + number) % count)
-        quarter = (warp + number + (number >> np.uint32(2))) & np.uint32(3)
-        below = np.int64(0)  # row of the tile among tiles: those before it are of fewer columns
-        if not NARROW:
-            while (below + 1) * (below + 2) // 2 <= tile:
+        number, side = np.int64(cuda.blockIdx.y), (n + TILE_OF - 1) // TILE_OF
+        below = np.int64(cuda.blockIdx.x)
+        across = below
+        if not DIAGONAL:
+            below = np.int64(1)  # row of the tile: those before it have below (below - 1) / 2
+            while below * (below + 1) // 2 <= across:
                 below += 1
-        across = tile - below * (below + 1) // 2
-        apart = False if NARROW else below != across
-        second = NARROW or apart
+            across -= below * (below - 1) // 2
+        # Another quarter for a warp in each piece: some have nothing to do at the matrix' end.
+        quarter = np.uint32((warp + np.uint32(number)) % WARPS)
+        if DIAGONAL:
+            quarter = np.uint32(quarter + (np.uint32(1) if quarter > 0 else np.uint32(0)))
         down = np.uint32((quarter >> np.uint32(1)) << np.uint32(5))
         along = np.uint32((quarter & np.uint32(1)) << np.uint32(5))
-        needed = below * TILE_OF + np.int64(down) < n and across * TILE_OF + np.int64(along) < n
-        needed = needed and (apart or down >= along)
+        needed = below * TILE_OF + np.int64(down) < n
 
         row = np.int32((thread // RUNS) * DOWN_RUN)
         column = np.uint32((thread % RUNS) * ACROSS)
-        first = np.int64(number) * piece
+        loads_some = ALL or thread < LOADERS
+        first = number * piece
         left = np.int32(min(m - first, piece))
         at = (first + np.int64(row)) * row_step
         a_column, b_column = below * TILE_OF + np.int64(column), across * TILE_OF + np.int64(column)
-        load_step, step = np.int64(AT_ONCE) * row_step, np.int64(DEEP) * row_step
+        load_step, step = np.int64(AT_ONCE) * row_step, np.int64(DEPTH) * row_step
         a_at, b_at = at + a_column * column_step, at + b_column * column_step
-        # No rows for what lies beyond the matrix.
-        a_left = left if a_column < n else none
-        b_left = left if b_column < n else none
-        if NARROW:
-            b_at += np.int64(DEPTH) * row_step
-            b_left = np.int32(b_left - DEPTH)
+        a_left = left if a_column < n else none  # nothing is read beyond the matrix
 
         # Places in shared memory: where this thread stores, and where it reads fragments.
         line = np.uint32(row) * ROW
@@ -197,47 +198,47 @@ def tiles(dtype: str, instruction: str, run: int, down: bool, narrow: bool) -> K
         group = np.uint32((lane >> np.uint32(2)) << np.uint32(2))
         line = np.uint32((lane & np.uint32(3)) * ROW + _place(group))
         from_left = np.uint32(line + down)
-        from_right = np.uint32(line + along + (PANEL if apart else np.uint32(0)))
+        from_right = np.uint32(line + along + PANEL)
         between = np.uint32(_place(np.uint32(group | np.uint32(2))) - _place(group))
 
         for e in range(32):
             sums[e] = empty
-        load(to_left, x, a_at, load_step, row, a_left)
-        store(shared, here, there, to_left)
-        if second:
-            load(to_right, x, b_at, load_step, row, b_left)
-            store(shared, np.uint32(here + PANEL), np.uint32(there + PANEL), to_right)
+        if loads_some:
+            load(to_left, x, a_at, load_step, row, a_left)
+            store(shared, here, there, to_left)
+            if not DIAGONAL:
+                load(to_right, x, b_at, load_step, row, left)
+                store(shared, np.uint32(here + PANEL), np.uint32(there + PANEL), to_right)
         cuda.syncthreads()
         used = np.uint32(0)
         while left > 0:
             # The next rows are on their way while these are multiplied.
-            left = np.int32(left - DEEP)
-            a_left = np.int32(a_left - DEEP)
-            b_left = np.int32(b_left - DEEP)
+            left = np.int32(left - DEPTH)
+            a_left = np.int32(a_left - DEPTH)
             a_at += step
             b_at += step
-            load(to_left, x, a_at, load_step, row, a_left)
-            if second:
-                load(to_right, x, b_at, load_step, row, b_left)
+            if loads_some:
+                load(to_left, x, a_at, load_step, row, a_left)
+                if not DIAGONAL:
+                    load(to_right, x, b_at, load_step, row, left)
             if needed:
                 a_from, b_from = np.uint32(used + from_left), np.uint32(used + from_right)
                 add(sums, shared, of_a, of_b, a_from, b_from, between)
-                if NARROW:
-                    a_from, b_from = np.uint32(a_from + PANEL), np.uint32(b_from + PANEL)
-                    add(sums, shared, of_a, of_b, a_from, b_from, between)
-            used = np.uint32(used ^ STAGE)
+            used = np.uint32(STAGE - used)
             if left > 0:  # a branch: nothing is converted, and so awaited, before products
-                store(shared, np.uint32(used + here), np.uint32(used + there), to_left)
-                if second:
-                    beside = np.uint32(used + PANEL)
-                    store(shared, np.uint32(beside + here), np.uint32(beside + there), to_right)
+                if loads_some:
+                    store(shared, np.uint32(used + here), np.uint32(used + there), to_left)
+                    if not DIAGONAL:
+                        beside = np.uint32(used + PANEL)
+                        store(shared, np.uint32(beside + here), np.uint32(beside + there), to_right)
             cuda.syncthreads()
 
         if needed:
             # A lane has the sums of columns 4 g ... 4 g + 3 with 8 t ... 8 t + 7.
             line = np.uint32(down + group) * np.uint32(TILE)
             line = np.uint32(line + along + ((lane & np.uint32(3)) << np.uint32(3)))
-            base = (np.int64(number) * np.int64(count) + tile) * (TILE_OF * TILE_OF)
+            tile = below * (below + 1) // 2 + across
+            base = (number * (side * (side + 1) // 2) + tile) * (TILE_OF * TILE_OF)
             base += np.int64(line)
             for e in range(4):
                 for half in range(2):
@@ -250,8 +251,8 @@ def tiles(dtype: str, instruction: str, run: int, down: bool, narrow: bool) -> K
     return Kernel(
         gram_tiles,
         (f"{dtype}*", *["int64"] * 5, "float64*"),
-        name=f"gram_tiles {dtype} {instruction} {run} {down} {narrow}",
-        threads=THREADS,
-        blocks=BLOCKS if run > 1 else 2,
-        shared=4 * depth * _ROW * 8,
+        name=f"gram_tiles {dtype} {instruction} {run} {down} {diagonal}",
+        threads=32 * warps,
+        blocks=_PLACES[diagonal] if run > 1 else 2,
+        shared=2 * int(STAGE) * 8,
     )

@@ -9,29 +9,37 @@ from fastmat.cuda.arrays import ITEMSIZE, View
 from fastmat.cuda.kernel import Kernel
 from fastmat.cuda.launch_tensor_core import DOUBLES
 
-PLACES = 396  # blocks at the same time: 3 on each of 132 multiprocessors
-LEAST_ROWS = 128  # of a piece
+MULTIPROCESSORS = 132  # that pieces are made for
+PLACES = 4  # blocks on each at the same time
+LEAST_ROWS = 128  # of a piece; twice that where there are several tiles
 MOST_ROWS = 8192  # whose rounding errors add up, before `gram.add_up` takes care of them
-_ROUNDED = 32  # rows that a kernel loads at once, at the most
+_ROUNDED = 32
 _MOST_PIECES = 65535  # blocks along the second axis of a grid
 
 
 class Pieces(NamedTuple):
     """How the sums of a Gram matrix are split: by its shape alone, so the same everywhere."""
 
-    tiles: int  # on and below the diagonal
+    side: int  # tiles
     pieces: int
     rows: int  # of each
 
+    @property
+    def tiles(self) -> int:
+        """On and below the diagonal."""
+        return self.side * (self.side + 1) // 2
+
 
 def pieces_of(m: int, n: int) -> Pieces:
-    """Pieces for which all blocks run at the same time, or in whole rounds of that."""
-    side = -(-n // gram.TILE)
-    tiles = side * (side + 1) // 2
-    rounds = max(1, -(-tiles * -(-m // MOST_ROWS) // PLACES))
-    rows = max(LEAST_ROWS, -(-m // max(1, rounds * PLACES // max(1, tiles))), -(-m // _MOST_PIECES))
+    """Pieces of which each multiprocessor has as many as the others, of each tile."""
+    side = max(1, -(-n // gram.TILE))
+    each = MULTIPROCESSORS * max(1, PLACES // side, -(-m // (MULTIPROCESSORS * MOST_ROWS)))
+    if side > PLACES:  # so many tiles that a few pieces are enough
+        tiles = side * (side + 1) // 2
+        each = max(1, MULTIPROCESSORS * PLACES // tiles, -(-m // MOST_ROWS))
+    rows = max(LEAST_ROWS * min(side, 2), -(-m // each), -(-m // _MOST_PIECES))
     rows = -(-rows // _ROUNDED) * _ROUNDED
-    return Pieces(tiles, max(1, -(-m // rows)), rows)
+    return Pieces(side, max(1, -(-m // rows)), rows)
 
 
 def on_tensor_cores(dtype: str, device: int) -> bool:
@@ -39,10 +47,10 @@ def on_tensor_cores(dtype: str, device: int) -> bool:
     return dtype in ("float32", "float64") and driver.current.capability(device) in DOUBLES
 
 
-def tiles_for(x: View) -> Kernel:
-    """The kernel for a matrix."""
+def launches(x: View, pieces: Pieces) -> list[tuple[Kernel, int]]:
+    """The kernels for a matrix, and how many tiles each has: all of them together."""
     if not on_tensor_cores(x.dtype, x.device):
-        return gram.tiles(x.dtype)
+        return [(gram.tiles(x.dtype), pieces.tiles)]
     (_, n), (row, column), size = x.shape, x.strides, ITEMSIZE[x.dtype]
     down = row == 1 != column
     run = 1
@@ -52,4 +60,8 @@ def tiles_for(x: View) -> Kernel:
         run = max(1, (both & -both) // size)
     down = down and run > 1
     instruction = DOUBLES[driver.current.capability(x.device)]
-    return gram_tensor.tiles(x.dtype, instruction, run, down, n <= gram.TILE)
+    found = [(gram_tensor.tiles(x.dtype, instruction, run, down, True), pieces.side)]
+    if pieces.side > 1:
+        below = gram_tensor.tiles(x.dtype, instruction, run, down, False)
+        found.append((below, pieces.tiles - pieces.side))
+    return found

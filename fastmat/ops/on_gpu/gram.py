@@ -101,12 +101,13 @@ def summed(x: Matrix, result: Matrix) -> None:
     """The Gram matrix with sums in double precision, to a contiguous result."""
     where, (m, n), stream = x.view, x.shape, stream_of(x.view)
     wide = kernels.WIDE[where.dtype]
-    tiles, pieces, rows = launch_gram.pieces_of(m, n)
-    sums = scratch((pieces, tiles, kernels.TILE, kernels.TILE), wide, x).view
-    arguments = (where.pointer, m, n, *where.strides, rows, sums.pointer)
-    launch_gram.tiles_for(where)((tiles, pieces), arguments, stream, where.device)
+    split = launch_gram.pieces_of(m, n)
+    sums = scratch((split.pieces, split.tiles, kernels.TILE, kernels.TILE), wide, x).view
+    arguments = (where.pointer, m, n, *where.strides, split.rows, sums.pointer)
+    for kernel, tiles in launch_gram.launches(where, split):
+        kernel((tiles, split.pieces), arguments, stream, where.device)
     kernel = kernels.add_up(wide, result.view.dtype)
-    arguments = (sums.pointer, pieces, tiles, n, result.view.pointer)
+    arguments = (sums.pointer, split.pieces, split.tiles, n, result.view.pointer)
     kernel((-(-n // kernels.LANES), n), arguments, stream, where.device)
 
 
