@@ -25,7 +25,7 @@ _ROW = TILE + 4  # numbers of a row in shared memory: 4 rows fill the banks of 1
 
 
 def depth_of(dtype: str, diagonal: bool) -> int:
-    """How many rows are in shared memory at once: 16 bytes of a thread and panel, 4 times or 2."""
+    """How many rows are in shared memory at once: a thread loads 16 bytes four times for them."""
     return (96 if diagonal else 64) // ITEMSIZE[dtype]
 
 
