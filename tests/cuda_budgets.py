@@ -15,7 +15,15 @@ from cuda_emulator import EmulatedArray, Emulator, emulated
 from oracles import BFLOAT16
 
 import fastmat as fm
-from fastmat.cuda import gram, launch_tensor_core, qr_tall, random, tensor_core, tensor_mma
+from fastmat.cuda import (
+    gram,
+    gram_tensor,
+    launch_tensor_core,
+    qr_tall,
+    random,
+    tensor_core,
+    tensor_mma,
+)
 from fastmat.cuda.arrays import view
 from fastmat.cuda.attention import attention
 from fastmat.cuda.attention_halves import attention_of_halves
@@ -135,6 +143,18 @@ def of_tall_matrices(dtype):
     ]
 
 
+def of_gram_matrices(dtype, *runs):
+    """The kernels of Gram matrices on tensor cores that read `runs` of a row, or of a column."""
+    return lambda capability: [
+        gram_tensor.tiles(dtype, launch_tensor_core.DOUBLES[capability], *run, diagonal)
+        for run in runs
+        for diagonal in (False, True)
+    ]
+
+
+ALONG_ROWS, ALONG_COLUMNS = (4, False), (4, True)  # 16 bytes of float32
+PAIRS, PAIRS_DOWN, SCALARS = (2, False), (2, True), (1, False)
+FRAGMENTS = ("DMMA", "LDS.128")
 QUICK = {
     "attention float32 64": Budget(attending("float32", 64), 168, WIDE),
     "attention float16 64": Budget(attending_halves(HALF, 64), 255, ("HMMA", *FED)),
@@ -148,6 +168,12 @@ QUICK = {
     "first tile of bfloat16": Budget(first_tile("bfloat16", "bfloat16"), 255, HALVES),
     "first tile of float64": Budget(
         first_tile("float64", "float64"), 255, (*COPIES, "LDS.64", "DMMA", "STG.E.128"), True
+    ),
+    "gram float32": Budget(
+        of_gram_matrices("float32", ALONG_ROWS),
+        168,
+        (*FRAGMENTS, "LDG.E.128", "STS.128", "STG.E.128"),
+        True,
     ),
     "normal float32": Budget(drawing("normal", "float32"), 64, ("MUFU.RSQ", "STG.E.128")),
     "masked_fill float32": Budget(
@@ -192,6 +218,41 @@ FULL = {
         f"qr_tall {dtype}": Budget(of_tall_matrices(dtype), 168, ("DFMA",), True)
         for dtype in ("float32", "float64", "complex64")
     },
+    "gram float32, columns contiguous": Budget(
+        of_gram_matrices("float32", ALONG_COLUMNS, PAIRS_DOWN),
+        168,
+        (*FRAGMENTS, "LDG.E.128|LDG.E.64"),
+        True,
+    ),
+    "gram float32, pairs": Budget(
+        of_gram_matrices("float32", PAIRS), 168, (*FRAGMENTS, "LDG.E.64", "STS.128"), True
+    ),
+    "gram float64": Budget(
+        of_gram_matrices("float64", PAIRS, PAIRS_DOWN), 168, (*FRAGMENTS, "LDG.E.128"), True
+    ),
+    "gram of strided matrices": Budget(
+        lambda capability: [
+            kernel
+            for dtype in ("float32", "float64")
+            for kernel in of_gram_matrices(dtype, SCALARS)(capability)
+        ],
+        255,
+        FRAGMENTS,
+        True,
+    ),
+    "gram, pieces added up": Budget(
+        lambda _: [
+            gram.add_up(*dtypes)
+            for dtypes in (
+                ("float64", "float32"),
+                ("float64", "float64"),
+                ("complex128", "complex128"),
+            )
+        ],
+        64,
+        ("DADD",),
+        True,
+    ),
     "attention causal": Budget(attending("float32", 64, "causal", True), 168, WIDE),
     "attention bool": Budget(attending("float32", 64, "bool", True), 255, WIDE),
     "attention additive": Budget(attending("float32", 64, "float32"), 255, WIDE),

@@ -12,6 +12,16 @@ import fastmat as fm
 DTYPES = ["f4", "f8", "c8", "c16"]
 
 
+@pytest.fixture(autouse=True)
+def _on_general_cores(request, monkeypatch):
+    """Emulated, tests of each dtype take no tensor cores for float64: fewer kernels to compile."""
+    of_test = getattr(request.node, "callspec", None)
+    if of_test and of_test.params.get("gpu") == "emulator" and of_test.params.get("dtype") == "f8":
+        from fastmat.cuda import launch_gram
+
+        monkeypatch.setattr(launch_gram, "DOUBLES", {})
+
+
 def lengths(x):
     """Of columns, in long double."""
     return np.sqrt(np.sum(np.square(np.abs(x).astype("g")), 0))

@@ -16,8 +16,8 @@ from fastmat.cuda.kernel import Kernel
 TILE = 64  # columns on each side of a tile
 DEPTH = 16  # rows that are in shared memory at once
 THREADS = 256  # 16 x 16, of which each has 4 x 4 numbers
-PIECES = 128  # into which rows are split, at the most
-LEAST_ROWS = 128  # of a piece
+LANES = 32  # numbers of a row that a block adds up
+_GROUPS = THREADS // LANES  # of pieces
 
 WIDE = {
     "float32": "float64",
@@ -25,11 +25,6 @@ WIDE = {
     "complex64": "complex128",
     "complex128": "complex128",
 }
-
-
-def piece_of(rows: int) -> int:
-    """How many rows a piece has: by the shape alone, so that sums are the same everywhere."""
-    return max(LEAST_ROWS, -(-rows // (PIECES * DEPTH)) * DEPTH)
 
 
 @functools.cache
@@ -43,7 +38,10 @@ def conjugate(dtype: str):
 
 @functools.cache
 def tiles(dtype: str) -> Kernel:
-    """Tiles on and below the diagonal of xᴴx, of each piece of rows."""
+    """Tiles on and below the diagonal of xᴴx, of each piece of rows.
+
+    On the general cores; `gram_tensor.tiles` takes the place of this where it can.
+    """
     wide = getattr(types, WIDE[dtype])
     conj = conjugate(WIDE[dtype])
     loads = DEPTH * TILE // THREADS
@@ -112,46 +110,68 @@ def tiles(dtype: str) -> Kernel:
 
 
 @functools.cache
-def add_up(dtype: str) -> Kernel:
+def add_up(dtype: str, out: str) -> Kernel:
     """The pieces of a Gram matrix added up in order, on both sides of the diagonal.
 
-    `dtype` is that of the sums. What additions lose is added in the end.
+    `dtype` is that of the sums, `out` that of the result. What additions lose is added in the end.
+    A block adds up some numbers of a row, each group of its threads those of some pieces.
     """
     conj = conjugate(dtype)
-    kind = getattr(types, dtype)
+    kind, narrow = getattr(types, dtype), getattr(types, out)
     zero = np.dtype(dtype).type(0)
     is_complex = dtype.startswith("complex")
+
+    @cuda.jit(device=True)
+    def add(total, lost, term):
+        """The sum, and what it has too much."""
+        term -= lost
+        after = total + term
+        lost = (after - total) - term
+        if lost != lost:  # of what is not finite
+            lost = zero
+        return after, lost
 
     def gram_add_up(
         sums,  # in (pieces, tiles, TILE, TILE)
         pieces,
         tiles,
         n,
-        out,  # out (n, n)
+        result,  # out (n, n)
     ):
-        at = types.int64(cuda.blockIdx.x) * THREADS + types.int64(cuda.threadIdx.x)
-        i, j = at // n, at % n
-        if i >= n or j > i:
+        totals = cuda.shared.array(THREADS, kind)
+        losses = cuda.shared.array(THREADS, kind)
+        thread = types.int64(cuda.threadIdx.x)
+        group = thread // LANES
+        i = types.int64(cuda.blockIdx.y)
+        j = types.int64(cuda.blockIdx.x) * LANES + thread % LANES
+        if types.int64(cuda.blockIdx.x) * LANES > i:
             return
         below, across = i // TILE, j // TILE
         tile = below * (below + 1) // 2 + across
         start = tile * (TILE * TILE) + (i % TILE) * TILE + j % TILE
         total, lost = zero, zero
-        for piece in range(pieces):
-            term = sums[start + piece * tiles * (TILE * TILE)] - lost
-            after = total + term
-            lost = (after - total) - term
-            total = after
+        share = (pieces + _GROUPS - 1) // _GROUPS
+        if j <= i:
+            for piece in range(group * share, min(pieces, (group + 1) * share)):
+                total, lost = add(total, lost, sums[start + piece * tiles * (TILE * TILE)])
+        totals[thread] = total
+        losses[thread] = lost
+        cuda.syncthreads()
+        if group > 0 or j > i:
+            return
+        for other in range(1, _GROUPS):
+            lost += losses[thread + other * LANES]
+            total, lost = add(total, lost, totals[thread + other * LANES])
         if is_complex:
             if i == j:
                 total = kind(complex(total.real, 0.0))
-        out[j * n + i] = conj(total)
-        out[i * n + j] = total
+        result[j * n + i] = narrow(conj(total))
+        result[i * n + j] = narrow(total)
 
     return Kernel(
         gram_add_up,
-        (f"{dtype}*", "int64", "int64", "int64", f"{dtype}*"),
-        name=f"gram_add_up_{dtype}",
+        (f"{dtype}*", "int64", "int64", "int64", f"{out}*"),
+        name=f"gram_add_up_{dtype}_{out}",
         threads=THREADS,
     )
 

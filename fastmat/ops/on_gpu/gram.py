@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from fastmat.cuda import gram as kernels
+from fastmat.cuda import launch_gram
 from fastmat.cuda.arrays import same_device, stream_of, view, writable
 from fastmat.cuda.stacks import MOST_ITEMS
-from fastmat.ops.on_gpu.matrices import Matrix, copied, new, times, times_adjoint
+from fastmat.ops.on_gpu.matrices import Matrix, copied, new, scratch, times, times_adjoint
 
 BLOCK = 1024  # columns of a product that reaches the diagonal
+# Of tall matrices: rows and columns, and how many times more rows than columns.
+_TALL_ROWS, _TALL_COLUMNS, _TALL = 512, 256, 4
 _FLOATS = ("float32", "float64", "complex64", "complex128")
 _BITS = {"float16": "uint16", "bfloat16": "uint16", "bool": "uint8"}  # moved as these
 
@@ -54,11 +57,18 @@ def _range(x: Matrix) -> tuple[int, int]:
 
 
 def gram_of(x: Matrix, result: Matrix | None) -> Matrix:
-    """The Gram matrix, to a contiguous result or a new one: products below the diagonal."""
+    """The Gram matrix, to a contiguous result or a new one: products below the diagonal.
+
+    Those of tall matrices are summed in double precision where that is on tensor cores, and
+    quicker than products of float32 on the others.
+    """
     n = x.shape[-1]
     if result is None:
         result = new((*x.shape[:-2], n, n), x.view.dtype, x)
     if not math.prod(result.shape):
+        return result
+    if _is_tall(x) and launch_gram.on_tensor_cores(x.view.dtype, x.view.device):
+        summed(x, result)
         return result
     left = Matrix(x.view)
     if x.is_complex:
@@ -78,6 +88,27 @@ def gram_of(x: Matrix, result: Matrix | None) -> Matrix:
             grid = blocks, min(count - first, MOST_ITEMS)
             kernel(grid, (pointer, n, n, 1, n * n), stream_of(where), where.device)
     return result
+
+
+def _is_tall(x: Matrix) -> bool:
+    if x.view.ndim != 2:
+        return False
+    m, n = x.shape
+    return m >= max(_TALL_ROWS, _TALL * n) and n <= _TALL_COLUMNS
+
+
+def summed(x: Matrix, result: Matrix) -> None:
+    """The Gram matrix with sums in double precision, to a contiguous result."""
+    where, (m, n), stream = x.view, x.shape, stream_of(x.view)
+    wide = kernels.WIDE[where.dtype]
+    split = launch_gram.pieces_of(m, n)
+    sums = scratch((split.pieces, split.tiles, kernels.TILE, kernels.TILE), wide, x).view
+    arguments = (where.pointer, m, n, *where.strides, split.rows, sums.pointer)
+    for kernel, tiles in launch_gram.launches(where, split):
+        kernel((tiles, split.pieces), arguments, stream, where.device)
+    kernel = kernels.add_up(wide, result.view.dtype)
+    arguments = (sums.pointer, split.pieces, split.tiles, n, result.view.pointer)
+    kernel((-(-n // kernels.LANES), n), arguments, stream, where.device)
 
 
 def power_step(a: Any, q: Any, /, out: Any = None) -> Any:

@@ -18,7 +18,7 @@ from fastmat.core.arrays import Array
 from fastmat.cuda import columns, gram
 from fastmat.cuda import qr_tall as kernels
 from fastmat.cuda.arrays import stream_of
-from fastmat.ops.on_gpu.gram import floats_of
+from fastmat.ops.on_gpu.gram import floats_of, summed
 from fastmat.ops.on_gpu.matrices import (
     Matrix,
     copied,
@@ -132,18 +132,9 @@ def _factored(a: Matrix, q: Matrix, r: Array, exact: bool) -> Array | None:
 
 def gram_of(x: Matrix) -> Array:
     """The Gram matrix in double precision, on the CPU."""
-    where, (m, n) = x.view, x.shape
-    piece = gram.piece_of(m)
-    pieces, side = max(1, -(-m // piece)), -(-n // gram.TILE)
-    tiles = side * (side + 1) // 2
-    wide = gram.WIDE[where.dtype]
-    sums = scratch((pieces, tiles, gram.TILE, gram.TILE), wide, x).view
-    result = scratch((n, n), wide, x)
-    stream = stream_of(where)
-    arguments = (where.pointer, m, n, *where.strides, piece, sums.pointer)
-    gram.tiles(where.dtype)((tiles, pieces), arguments, stream, where.device)
-    arguments = (sums.pointer, pieces, tiles, n, result.view.pointer)
-    gram.add_up(wide)(-(-n * n // gram.THREADS), arguments, stream, where.device)
+    n = x.shape[1]
+    result = scratch((n, n), gram.WIDE[x.view.dtype], x)
+    summed(x, result)
     return read(result)
 
 
