@@ -214,3 +214,29 @@ def merged_moments(number):
 
     all_at_once(combine, together)
     return combine
+
+
+def identity_of(*state):
+    """A device function () -> the state of nothing."""
+    if len(state) == 1:
+        (one,) = state
+
+        @cuda.jit(device=True, forceinline=True)
+        def identity():
+            return one
+
+    elif len(state) == 2:
+        first, second = state
+
+        @cuda.jit(device=True, forceinline=True)
+        def identity():
+            return first, second
+
+    else:
+        first, second, third = state
+
+        @cuda.jit(device=True, forceinline=True)
+        def identity():
+            return first, second, third
+
+    return identity

@@ -9,17 +9,8 @@ from numba import cuda, types
 
 from fastmat.cuda.elements import element
 from fastmat.cuda.reduced import LIMITS, Reduction
-from fastmat.cuda.reductions import (
-    all_at_once,
-    lanes_reduce,
-    larger,
-    log_sums,
-    merged_moments,
-    plus,
-    smaller,
-    symmetric,
-)
-from fastmat.cuda.rows import place
+from fastmat.cuda.reductions import identity_of, log_sums, merged_moments, plus, symmetric
+from fastmat.cuda.reductions_extremes import extreme, extreme_place
 from fastmat.cuda.softmax import exponentials, no_exponentials
 
 _INDICES = {"int32": types.int32, "int64": types.int64}
@@ -38,10 +29,10 @@ def program(op: str, dtype: str, index: str) -> Reduction:
         "mean": _mean,
         "var": functools.partial(_spread, root=False),
         "std": functools.partial(_spread, root=True),
-        "min": functools.partial(_extreme, largest=False),
-        "max": functools.partial(_extreme, largest=True),
-        "argmin": functools.partial(_place, largest=False),
-        "argmax": functools.partial(_place, largest=True),
+        "min": functools.partial(extreme, largest=False),
+        "max": functools.partial(extreme, largest=True),
+        "argmin": functools.partial(extreme_place, largest=False),
+        "argmax": functools.partial(extreme_place, largest=True),
     }[op]
     made = make(dtype, _INDICES[index])
     return made._replace(name=f"{made.name} {index}")
@@ -51,32 +42,6 @@ def _floating(dtype):
     """The type that floats are computed with; float64 for integers."""
     kind = element(dtype).number
     return kind if dtype.startswith(("float", "bfloat", "complex")) else types.float64
-
-
-def _identity(*state):
-    """A device function () -> the state of nothing."""
-    if len(state) == 1:
-        (one,) = state
-
-        @cuda.jit(device=True, forceinline=True)
-        def identity():
-            return one
-
-    elif len(state) == 2:
-        first, second = state
-
-        @cuda.jit(device=True, forceinline=True)
-        def identity():
-            return first, second
-
-    else:
-        first, second, third = state
-
-        @cuda.jit(device=True, forceinline=True)
-        def identity():
-            return first, second, third
-
-    return identity
 
 
 @symmetric
@@ -119,7 +84,7 @@ def _count(dtype, index):
         return state * repeated, True
 
     return Reduction(
-        f"count {dtype}", index, 0, 1, _identity(index(0)), summary, plus, finish, "int64"
+        f"count {dtype}", index, 0, 1, identity_of(index(0)), summary, plus, finish, "int64"
     )
 
 
@@ -170,7 +135,7 @@ def _sum(dtype, index):
         return state + start, True
 
     return Reduction(
-        f"sum {dtype}", number, 0, 1, _identity(number(0)), summary, plus, finish, number.name
+        f"sum {dtype}", number, 0, 1, identity_of(number(0)), summary, plus, finish, number.name
     )
 
 
@@ -195,7 +160,15 @@ def _complex_sum(dtype, index):
         return complex(state[0] + start, state[1] + imaginary), True
 
     return Reduction(
-        f"sum {dtype}", number, 0, 2, _identity(zero, zero), summary, _plus_pair, finish, part.name
+        f"sum {dtype}",
+        number,
+        0,
+        2,
+        identity_of(zero, zero),
+        summary,
+        _plus_pair,
+        finish,
+        part.name,
     )
 
 
@@ -222,7 +195,7 @@ def _mean(dtype, index):
         return floating(state[0]) / floating(state[1]), True
 
     return Reduction(
-        f"mean {dtype}", number, 0, 2, _identity(number(0), index(0)), summary,
+        f"mean {dtype}", number, 0, 2, identity_of(number(0), index(0)), summary,
         _plus_pair, finish,
     )  # fmt: skip
 
@@ -251,7 +224,7 @@ def _complex_mean(dtype, index):
         return complex(state[0] / count, state[1] / count), True
 
     return Reduction(
-        f"mean {dtype}", number, 0, 3, _identity(zero, zero, index(0)), summary,
+        f"mean {dtype}", number, 0, 3, identity_of(zero, zero, index(0)), summary,
         _plus_triple, finish,
     )  # fmt: skip
 
@@ -303,7 +276,7 @@ def _spread(dtype, index, root):
 
     return Reduction(
         f"{'std' if root else 'var'} {dtype}", number, 0, 3,
-        _identity(index(0), zero, zero), summary, merged_moments(number), finish,
+        identity_of(index(0), zero, zero), summary, merged_moments(number), finish,
         number.name, LIMITS._replace(halves=16),  # what is counted takes registers, too
     )  # fmt: skip
 
@@ -353,110 +326,4 @@ def _complex_spread(dtype, index, root):
     return Reduction(
         f"{'std' if root else 'var'} {dtype}", number, 0, 4, identity, summary, combine, finish,
         part.name,
-    )  # fmt: skip
-
-
-def _ordered(dtype, largest):
-    """The type in which numbers are compared, of 32 or 64 bits, and the last of its numbers."""
-    if "float" in dtype:
-        return element(dtype).number, -math.inf if largest else math.inf
-    bits = 64 if dtype.endswith("64") else 32
-    if dtype.startswith("uint"):
-        return (types.uint64 if bits == 64 else types.uint32), 0 if largest else 2**bits - 1
-    number = types.int64 if bits == 64 else types.int32
-    return number, -(2 ** (bits - 1)) if largest else 2 ** (bits - 1) - 1
-
-
-def _extreme(dtype, index, largest):
-    number, last = _ordered(dtype, largest)
-    better = larger if largest else smaller
-    worst = number(last)
-
-    def summary(held, width, run):
-        @cuda.jit(device=True, forceinline=True)
-        def extreme(a, here, first, thread):
-            value, found = a[0], types.int32(0)
-            for k in range(1, held):
-                value = better(value, a[k])
-            for e in range(run):  # so that words of four are joined first
-                for k in range(e, held, run):
-                    found = types.int32(found | here[k])
-            return value, found
-
-        return extreme
-
-    @symmetric
-    @cuda.jit(device=True, forceinline=True)
-    def combine(a, b):
-        return better(a[0], b[0]), types.int32(a[1] | b[1])
-
-    @cuda.jit(device=True, forceinline=True)
-    def finish(state, start, unused, given):
-        value, found = state
-        if not given:
-            return value, found != 0
-        if start != start or not found:
-            return start, True
-        return better(value, start), True
-
-    return Reduction(
-        f"{'max' if largest else 'min'} {dtype}", number, last, 2,
-        _identity(worst, types.int32(0)), summary, combine, finish, number.name,
-    )  # fmt: skip
-
-
-def _place(dtype, index, largest):
-    number, last = _ordered(dtype, largest)
-    worst, nowhere = number(last), index(index.maxval)
-
-    better = larger if largest else smaller
-
-    def summary(held, width, run):
-        @cuda.jit(device=True, forceinline=True)
-        def first_extreme(a, here, first, thread):
-            value, at = a[0], types.int32(-1)
-            for k in range(1, held):
-                value = better(value, a[k])
-            if value == worst or value != value:
-                # What is masked is the worst, too, and NaN equals nothing.
-                for k in range(held - 1, -1, -1):
-                    if (here[k] != 0) & ((a[k] != a[k]) | (value == worst)):
-                        at = types.int32(k)
-            else:
-                for k in range(held - 1, -1, -1):
-                    at = types.int32(k) if a[k] == value else at
-            found = index(first + place(thread, at, width, run))
-            return value, found if at >= 0 else nowhere
-
-        return first_extreme
-
-    @cuda.jit(device=True, forceinline=True)
-    def among(value, best, at):
-        return at if (value == best) | (value != value) else nowhere
-
-    @symmetric
-    @cuda.jit(device=True, forceinline=True)
-    def combine(a, b):
-        best = better(a[0], b[0])
-        return best, smaller(among(a[0], best, a[1]), among(b[0], best, b[1]))
-
-    def together(width):
-        extreme, first = lanes_reduce(better, width), lanes_reduce(smaller, width)
-
-        @cuda.jit(device=True, forceinline=True)
-        def reduce(state):
-            best = extreme(state[0])
-            return best, first(among(state[0], best, state[1]))
-
-        return reduce
-
-    all_at_once(combine, together)
-
-    @cuda.jit(device=True, forceinline=True)
-    def finish(state, unused, too, given):
-        return state[1], state[1] != nowhere
-
-    return Reduction(
-        f"{'argmax' if largest else 'argmin'} {dtype}", number, last, 2,
-        _identity(worst, nowhere), summary, combine, finish, "int64",
     )  # fmt: skip
