@@ -152,6 +152,46 @@ def test_errors(gpu, error, message, call):
     np.testing.assert_array_equal(gpu.numpy(x), np.float32([1.5, 2.5]))
 
 
+@pytest.mark.parametrize("shape", [(0,), (1,), (1000,), (30, 4), (33, 3, 5), (5, 0), (0, 4)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "complex128"])
+def test_permutations_of_items(gpu, shape, dtype):
+    x = np.arange(np.prod(shape)).astype(dtype).reshape(shape)
+    for given in (x, np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2]):
+        found = random.permutation(gpu.array(given), rng=3, stream=1, offset=7)
+        assert isinstance(found, gpu.kind)
+        same(gpu.numpy(found), random.permutation(x, rng=3, stream=1, offset=7))
+
+
+def test_permutations_to_out(gpu):
+    x = np.arange(60, dtype=np.float32).reshape(20, 3)
+    expected = random.permutation(x, rng=1)
+    array = gpu.array(x)
+    assert random.permutation(array, out=array, rng=1) is array
+    same(gpu.numpy(array), expected)
+    out = gpu.array(np.zeros((3, 20), np.float32).T)
+    random.permutation(gpu.array(x), out=out, rng=1)
+    same(gpu.numpy(out), expected)
+    for count in (0, 1, 500):
+        order = gpu.array(np.full(2 * count, -1)[::2])
+        assert random.permutation(count, out=order, rng=2) is order
+        same(gpu.numpy(order), random.permutation(count, rng=2))
+
+
+def test_permutations_of_what_cannot_be(gpu):
+    x = np.arange(6.0).reshape(2, 3)
+    for error, message, call in [
+        (ValueError, "x has no axes", lambda a: random.permutation(gpu.array(np.array(1.5)))),
+        (ValueError, "out has shape", lambda a: random.permutation(gpu.array(x[:1]), out=a)),
+        (TypeError, "out has dtype", lambda a: random.permutation(3, out=gpu.array(np.zeros(3)))),
+        (TypeError, "x is not on a GPU", lambda a: random.permutation(x, out=a)),
+        (ValueError, "must not be negative", lambda a: random.permutation(-1, out=a)),
+    ]:
+        array = gpu.array(x)
+        with pytest.raises(error, match=message):
+            call(array)
+        same(gpu.numpy(array), x)
+
+
 def test_like_an_array_on_the_cpu():
     assert type(random.uniform(size=3, like=np.zeros(2))) is np.ndarray
     torch = pytest.importorskip("torch")

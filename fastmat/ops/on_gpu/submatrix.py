@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from fastmat.cuda.arrays import (
     view,
     writable,
 )
-from fastmat.cuda.copy import copy, may_overlap
+from fastmat.cuda.copy import copy, may_overlap, packed
 from fastmat.cuda.gather import divisor
 from fastmat.cuda.launch_copy import MOST, THREADS, WIDE
 from fastmat.cuda.masked import fill, merged
@@ -64,6 +65,22 @@ def take_submatrix(x: Any, rows: Any, cols: Any, *, out: Any = None) -> Any:
         if written is not target:
             copy(written, target, stream)
     return result
+
+
+def take_rows(x: View, order: View, target: View) -> None:
+    """Items of x along its first axis, by indices that are in range, to other memory."""
+    if not target.size:
+        return
+    stream, rest = stream_of(x), math.prod(x.shape[1:])
+    source = x.reshaped((x.shape[0], rest)) or packed(x).reshaped((x.shape[0], rest))
+    to = target.reshaped((target.shape[0], rest))
+    written = scratch((target.shape[0], rest), target.dtype, target) if to is None else to
+    assert source is not None
+    _move(source, written, order, None, False, stream)
+    if to is None:
+        copied = written.reshaped(target.shape)
+        assert copied is not None
+        copy(copied, target, stream)
 
 
 def put_submatrix(x: Any, rows: Any, cols: Any, values: Any) -> Any:
