@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmat.core.arrays import Array, like
+from fastmat.core.devices import also_on_gpu
 from fastmat.ops.approximations import ErrorEstimate
 from fastmat.ops.centred import (
     Centred,
@@ -26,6 +27,7 @@ from fastmat.ops.low_rank import (
     tolerance,
     whole_number,
 )
+from fastmat.ops.randomized_svd import Plan
 from fastmat.ops.range_finder import COUNT
 from fastmat.ops.sparse import is_sparse
 from fastmat.ops.statistics import entry_of
@@ -77,6 +79,7 @@ def _again(parts: tuple[Any, ...], error: Any, n_iter: int, n_passes: int) -> PC
     return PCA(*parts, error=error, n_iter=n_iter, n_passes=n_passes)
 
 
+@also_on_gpu
 def pca(
     x: Any,
     n_components: int | None = None,
@@ -174,11 +177,51 @@ def pca(
     (array([25.]), array([1.]))
     """
     a = operand_of(x)
-    if a.ndim != 2:
-        raise ValueError(f"x has shape {a.shape}; it must be a single matrix")
-    m, n = a.shape
+    plan = planned(
+        a.shape, n_components, tol, n_oversamples, n_iter, power_iteration_normalizer, flip_sign,
+        norm, rng,
+    )  # fmt: skip
+    m, count = a.shape[0], plan.n_iter
+    settings = count, plan.normalizer, plan.seed
+    with np.errstate(over="ignore", invalid="ignore"):  # products tell of what is not finite
+        matrix, mean, total = _operand(a, x, bool(center))
+    if plan.tol is None:
+        u, s, vh, rest, passes = of_rank(matrix, plan.components, plan.size, *settings)
+    else:
+        u, s, vh, rest, passes = within(matrix, plan.components, plan.tol, plan.spectral, *settings)
+    kept = u.shape[1]
+    if total is None:
+        seen = np.linalg.norm(rest.astype(np.complex128)) / math.sqrt(COUNT)
+        total = float(np.sum(s.astype(np.float64) ** 2) + seen**2)
+    left, right = np.ascontiguousarray(u), np.ascontiguousarray(vh)
+    if plan.flip:
+        entry_of("randomized_svd", "flip_signs", left.dtype)(right.T, left.T)
+    values = s[:kept].copy()
+    error = ErrorEstimate(*map(float, relative_errors(s, kept, rest)))
+    parts: list[Array] = [right, *variances(values, total, m), values, mean, left * values]
+    with np.errstate(over="ignore"):
+        parts[1:3] = (part.astype(values.dtype) for part in parts[1:3])
+    made = parts if isinstance(x, np.ndarray) or not isinstance(a, np.ndarray) else _as(parts, x)
+    return PCA(*made, error=error, n_iter=count, n_passes=1 + passes)
+
+
+def planned(
+    shape: tuple[int, ...],
+    n_components: Any,
+    tol: Any,
+    n_oversamples: Any,
+    n_iter: Any,
+    normalizer: Any,
+    flip_sign: Any,
+    norm: Any,
+    rng: Any,
+) -> Plan:
+    """The arguments of `pca`, checked."""
+    if len(shape) != 2:
+        raise ValueError(f"x has shape {shape}; it must be a single matrix")
+    m, n = shape
     if m < 2 or n < 1:
-        raise ValueError(f"x has shape {a.shape}; variances need 2 rows or more, and a column")
+        raise ValueError(f"x has shape {shape}; variances need 2 rows or more, and a column")
     if n_components is None and tol is None:
         raise ValueError("neither n_components nor tol was given; give one of them, or both")
     most = min(m, n)
@@ -189,27 +232,10 @@ def pca(
     limit = None if tol is None else tolerance(tol)
     size = min(most + whole_number(n_oversamples, "n_oversamples", 0), m, n)
     count = iterations(n_iter, None if n_components is None else most, min(m, n))
-    settings = count, normalizer_of(power_iteration_normalizer), key_of(rng, 0)[0]
-    with np.errstate(over="ignore", invalid="ignore"):  # products tell of what is not finite
-        matrix, mean, total = _operand(a, x, bool(center))
-    if limit is None:
-        u, s, vh, rest, passes = of_rank(matrix, most, size, *settings)
-    else:
-        u, s, vh, rest, passes = within(matrix, most, limit, norm == "spectral", *settings)
-    kept = u.shape[1]
-    if total is None:
-        seen = np.linalg.norm(rest.astype(np.complex128)) / math.sqrt(COUNT)
-        total = float(np.sum(s.astype(np.float64) ** 2) + seen**2)
-    left, right = np.ascontiguousarray(u), np.ascontiguousarray(vh)
-    if flip_sign:
-        entry_of("randomized_svd", "flip_signs", left.dtype)(right.T, left.T)
-    values = s[:kept].copy()
-    error = ErrorEstimate(*map(float, relative_errors(s, kept, rest)))
-    parts: list[Array] = [right, *variances(values, total, m), values, mean, left * values]
-    with np.errstate(over="ignore"):
-        parts[1:3] = (part.astype(values.dtype) for part in parts[1:3])
-    made = parts if isinstance(x, np.ndarray) or not isinstance(a, np.ndarray) else _as(parts, x)
-    return PCA(*made, error=error, n_iter=count, n_passes=1 + passes)
+    return Plan(
+        most, size, limit, norm == "spectral", count, normalizer_of(normalizer), False,
+        bool(flip_sign), key_of(rng, 0)[0],
+    )  # fmt: skip
 
 
 def _as(parts: list[Array], x: Any) -> list[Any]:

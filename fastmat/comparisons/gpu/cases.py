@@ -155,6 +155,7 @@ FACTORS = (
     Case("tall matrices", "linalg.qr_tall", "float32", (1000000, 128)),
     Case("factorizations", "randomized_svd", "float32", (20000, 20000), (("k", 100),), "k = 100"),
     Case("factorizations", "randomized_svd", "float32", (2000, 500), (("k", 10),), "k = 10"),
+    Case("factorizations", "pca", "float32", (100000, 2000), (("k", 20),), "k = 20"),
 )
 
 LAUNCHES = tuple(

@@ -17,6 +17,7 @@ _BUILDERS: dict[str, Callable[..., Work]] = {
     "linalg.gram": products.gram,
     "linalg.qr_tall": products.qr_tall,
     "randomized_svd": products.randomized_svd,
+    "pca": products.pca,
     "transpose": moves.transpose,
     "masked_fill": moves.masked_fill,
     "take_submatrix": moves.take_submatrix,

@@ -177,14 +177,42 @@ def qr_tall(bench: Bench, case: Case) -> Work:
     return Work(calls, error, 4.0 * m * n * n, "FLOP/s", case.dtype)
 
 
+def _noisy(bench: Bench, m: int, n: int, k: int) -> Any:
+    """A matrix whose singular values fall as those of real data do, to a floor of noise."""
+    inner = 4 * k
+    numbers = bench.torch.arange(1, inner + 1, device=bench.device, dtype=bench.torch.float32)
+    a = (bench.draw((m, inner), "float32") * (10 * numbers**-0.7)) @ bench.draw(
+        (inner, n), "float32"
+    )
+    a += bench.draw((m, n), "float32")
+    return a
+
+
+def pca(bench: Bench, case: Case, k: int) -> Work:
+    torch = bench.torch
+    m, n = case.shape
+    a = _noisy(bench, m, n, k) + 3
+    result: list[Any] = [None]
+
+    def ours() -> None:
+        result[0] = fm.pca(a, k, n_iter=2, rng=7)
+
+    def loss(components: Any) -> float:
+        centred = a - a.mean(0)
+        return float(torch.linalg.norm(centred - centred @ components.T @ components).item())
+
+    def error() -> float:
+        other = torch.pca_lowrank(a, q=k + 10, niter=2)
+        return loss(result[0].components) / (1.01 * loss(other[2][:, :k].T))
+
+    calls = {"fastmat": ours, "torch": lambda: torch.pca_lowrank(a, q=k + 10, niter=2)}
+    return Work(calls, error, 2.0 * m * n * (k + 10) * 6, "FLOP/s", "float32")
+
+
 def randomized_svd(bench: Bench, case: Case, k: int) -> Work:
     torch = bench.torch
     m, n = case.shape
-    # Singular values that fall as those of real data do, and a floor of noise.
-    inner = 4 * k
-    decay = 10 * torch.arange(1, inner + 1, device=bench.device, dtype=torch.float32) ** -0.7
-    a = (bench.draw((m, inner), "float32") * decay) @ bench.draw((inner, n), "float32")
-    a += bench.draw((m, n), "float32")
+    a = _noisy(bench, m, n, k)
     result: list[Any] = [None]
 
     def ours() -> None:

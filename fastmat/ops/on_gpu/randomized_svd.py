@@ -88,8 +88,8 @@ def randomized_svd(
     check_normalizer(plan.normalizer)
     batch = a.shape[:-2]
     if not batch:
-        left, s, right, error, passes = _factorized(a, plan, None)
-        values = written(s, left, _real(a)).array
+        left, s, right, error, passes = factorized(a, plan, None)
+        values = written(s, left, real_dtype(a)).array
         return RandomizedSVD(left.array, values, right.array, error, plan.n_iter, passes)
     if not math.prod(batch):
         raise ValueError(f"x has shape {a.shape}; it has no matrices")
@@ -97,8 +97,8 @@ def randomized_svd(
     dtype = computed_dtype(a)
     lefts, rights = new((*batch, m, k), dtype, a), new((*batch, k, n), dtype, a)
     parts = zip(a.items(), lefts.items(), rights.items(), strict=True)
-    found = [_factorized(item, plan, (left, right)) for item, left, right in parts]
-    values = written(np.stack([f[1] for f in found]).reshape(*batch, k), a, _real(a))
+    found = [factorized(item, plan, (left, right)) for item, left, right in parts]
+    values = written(np.stack([f[1] for f in found]).reshape(*batch, k), a, real_dtype(a))
     errors = zip(*(f[3] for f in found), strict=True)
     error = ErrorEstimate(*(np.array(bound).reshape(batch) for bound in errors))
     return RandomizedSVD(lefts.array, values.array, rights.array, error, plan.n_iter, found[0][4])
@@ -184,7 +184,7 @@ def randomized_eigh(
     values, w = small_eigh((t + adjoint(t)) / t.real.dtype.type(2))
     order = np.argsort(-np.abs(values), kind="mergesort")[:kept]
     vectors = times(q, written(w[:, order], q, q.view.dtype))
-    return Eigenpairs(written(values[order], q, _real(a)).array, vectors.array)
+    return Eigenpairs(written(values[order], q, real_dtype(a)).array, vectors.array)
 
 
 def operand_of(x: Any) -> Matrix:
@@ -215,7 +215,8 @@ def computed(a: Matrix) -> Matrix:
     return a if dtype == a.view.dtype else copied(a, dtype)
 
 
-def _real(a: Matrix) -> str:
+def real_dtype(a: Matrix) -> str:
+    """That of singular values."""
     dtype = computed_dtype(a)
     return _REAL.get(dtype, dtype)
 
@@ -225,9 +226,10 @@ def _whole(x: Matrix) -> Matrix:
     return copied(x, x.view.dtype) if x.array is None else x
 
 
-def _factorized(
+def factorized(
     x: Matrix, plan: Plan, targets: tuple[Matrix, Matrix] | None
 ) -> tuple[Matrix, Array, Matrix, ErrorEstimate, int]:
+    """The triplets of a matrix, bounds of the error, and the passes over it."""
     if min(x.shape) == 0:
         raise ValueError(f"x has shape {x.shape}; it has no singular values")
     x = computed(x)
@@ -248,13 +250,15 @@ def _factorized(
         left = times(found.q, w, left)
         right = times(written(found.th[:kept], a, dtype), back.T, right)
     if plan.flip:
-        u, vh = left.view, right.view
-        arguments = (
-            *(u.pointer, left.shape[0], *u.strides),
-            *(vh.pointer, right.shape[1], *vh.strides),
-        )
-        columns.flip_signs(dtype)(kept, arguments, stream_of(u), u.device)
+        flip_signs(left, right)
     return left, found.s[:kept].copy(), right, error, found.passes
+
+
+def flip_signs(x: Matrix, y: Matrix) -> None:
+    """Turn columns of x and rows of y, so that the largest number of each column is positive."""
+    (m, count), n, u, v = x.shape, y.shape[1], x.view, y.view
+    arguments = (u.pointer, m, *u.strides, v.pointer, n, *v.strides)
+    columns.flip_signs(u.dtype)(count, arguments, stream_of(u), u.device)
 
 
 def _of_rank(a: Matrix, plan: Plan) -> _Found:
