@@ -3,7 +3,6 @@
 The table names every public operation, and a test holds it to that: a new one joins by its row.
 """
 
-import functools
 import os
 
 import numba
@@ -127,7 +126,6 @@ def called(op):
     return WITH_MORE.get(op) or getattr(fm, op)
 
 
-@functools.cache
 def compiled(op):
     """The operation inside a compiled function, and inside a parallel loop of one."""
     function = called(op)
@@ -151,12 +149,12 @@ def test_every_operation_has_a_row():
 
 @every_operation
 def test_at_any_number_of_threads_from_python_and_njit(op, dtype):
+    functions = (None, None) if op in PYTHON_ALONE else compiled(op)
     for shapes in CALLS[op]:  # in one test, so that one process compiles them all
-        check_every_way(op, operands(shapes, dtype))
+        check_every_way(op, operands(shapes, dtype), *functions)
 
 
-def check_every_way(op, args):
-    once, four_times = (None, None) if op in PYTHON_ALONE else compiled(op)
+def check_every_way(op, args, once, four_times):
     expected = np.asarray(called(op)(*args))
     found = {}
     for threads in (1, 2, 4, 8):
